@@ -70,6 +70,7 @@ class Dialogue:
         budget: float | None,
         budget_ms: int,
         now: Callable[[], float] = time.time,
+        pause_s: float = PAUSE_SECONDS,
     ) -> None:
         self._store = store
         self._choir = choir
@@ -79,6 +80,7 @@ class Dialogue:
         self._budget = budget
         self._budget_ms = budget_ms
         self._now = now
+        self._pause_s = pause_s
         self._work: dict[str, Work] = {}
         self._failures: dict[str, int] = {}
         self._left_out: dict[str, int] = {}
@@ -168,7 +170,7 @@ class Dialogue:
         elif lost:
             await self._engine.ready()
         else:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_s)
 
     async def _place(self, thread: ThreadRecord) -> Place:
         """The thread as the voices will see it, cut to the context window if it must be."""
@@ -301,7 +303,7 @@ class Dialogue:
         def look() -> None:
             self._look = True
 
-        asyncio.get_running_loop().call_later(PAUSE_SECONDS, look)
+        asyncio.get_running_loop().call_later(self._pause_s, look)
 
 
 def _own_ids(thought: ThoughtRecord, model: str) -> ThoughtRecord:
