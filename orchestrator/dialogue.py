@@ -109,7 +109,8 @@ class Dialogue:
             for each in pending:
                 if each.choice.kind == "none":
                     self._start(each.thread, redraw=each)
-                elif self._store.apply(each.choice.id) is not None:
+                elif (applied := self._store.apply(each.choice.id)) is not None:
+                    self._rest_if_final(each.thread, applied)
                     self._changed(each.thread.id)
             runnable = {thread.id: thread for thread in self._store.runnable()}
         except StoreError as error:
@@ -239,7 +240,8 @@ class Dialogue:
             self._commit_unasked(thread, drawn, verdict, decision)
 
     def _commit(self, thread: ThreadRecord, best: Cluster, decision: NewDecision) -> None:
-        self._store.commit_thought(thread.id, thread.tip, as_thought(best), decision)
+        said = self._store.commit_thought(thread.id, thread.tip, as_thought(best), decision)
+        self._rest_if_final(thread, said)
         self._changed(thread.id)
 
     def _commit_unasked(
@@ -247,10 +249,18 @@ class Dialogue:
     ) -> None:
         """The way goes on by itself; what was not taken is kept as a fork that nobody was asked about."""
         fork = _new_fork(drawn, verdict.reason, verdict.reading, asked=False)
-        self._store.commit_thought(
+        said = self._store.commit_thought(
             thread.id, thread.tip, as_thought(verdict.best), decision, fork, _options(drawn, verdict.shown)
         )
+        self._rest_if_final(thread, said)
         self._changed(thread.id)
+
+    def _rest_if_final(self, thread: ThreadRecord, said: ThoughtRecord) -> None:
+        """An answer ends a problem: a person goes on from there if they wish. An automatic run counts its steps."""
+        mode = self._modes.get(thread.mode)
+        final = mode.final.casefold() if mode else ""
+        if final and thread.arbiter == "person" and final in said.text.casefold():
+            self._store.set_remaining(thread.id, 0)
 
     def _open(
         self,

@@ -313,6 +313,10 @@ class Step:
         order = [name for name in dict.fromkeys((*rotation, *rest)) if name in present]
         if not order:
             raise NobodySpeaks("no voice of this mode is present", engine=False)
+        if (
+            order[0] == place.turns[-1].author and len(order) > 1
+        ):  # chosen at a fork: now let another one lead
+            order[:2] = order[1::-1]
         return order
 
     def _first_words(self, voice: str, seed: int) -> ForkSeed | None:

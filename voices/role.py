@@ -95,6 +95,7 @@ class ModeSpec(Frozen):
     human: str
     placeholder: str
     stop: tuple[str, ...]
+    final: str
     preamble: str
     examples: tuple[Example, ...]
     voices: tuple[RoleSpec, ...]
@@ -120,6 +121,7 @@ class ModeFields(BaseModel):
     human: str = Field("Me", pattern=NAME, description="the name of the person in the thread")
     placeholder: str = Field("What is on your mind?", description="text in the empty opening box")
     stop: tuple[str, ...] = Field(("\n", "["), min_length=1, description="list of texts that end a thought")
+    final: str = Field("", description="words of a last thought: the thread rests after it")
 
 
 class RoleFields(BaseModel):
@@ -133,7 +135,9 @@ class RoleFields(BaseModel):
     temperature: float = Field(0.8, ge=0, le=2, description="0 to 2")
     max_tokens: int = Field(48, ge=1, le=512, description="tokens of one thought, 1 to 512")
     lead: bool = Field(False, description="true or false: may this voice lead?")
-    line: str = Field("", max_length=200, description="a short text after the tag, one line")
+    line: str = Field(
+        "", max_length=200, pattern=r"^[^\n]*$", description="a short text after the tag, one line"
+    )
     repeat_penalty: float = Field(1.0, ge=1, le=2, description="1 (none) to 2: weakens words said before")
     begin: tuple[str, ...] = Field((), max_length=50, description="list of first words for small models")
 
@@ -229,7 +233,10 @@ def _examples(body: str) -> tuple[str, tuple[Example, ...]]:
     preamble, *blocks = re.split(r"^>[ \t]*", body, flags=re.MULTILINE)
     parted = (block.strip().partition("\n") for block in blocks)
     return preamble.strip(), tuple(
-        Example(opening=opening.strip(), lines="\n".join(line.strip() for line in rest.splitlines() if line.strip()))
+        Example(
+            opening=opening.strip(),
+            lines="\n".join(line.strip() for line in rest.splitlines() if line.strip()),
+        )
         for opening, _, rest in parted
     )
 
@@ -239,7 +246,7 @@ def _order(role: RoleSpec) -> tuple[int, str]:
 
 
 def build_prompt(mode: ModeSpec, voice_name: str, context: Sequence[Turn], model: str) -> Prompt:
-    """What `voice_name` goes on from: preamble, examples and opening, which all voices share, the thread, the tag.
+    """What `voice_name` goes on from: preamble, examples and opening, shared by all voices, thread and tag.
 
     `model` is the digest the token ids of the turns belong to. Token ids of a turn begin with the blank
     after its tag. Raises UnknownVoice; ValueError for an empty context.

@@ -256,7 +256,7 @@ async def test_a_lead_that_is_gone_gives_way_to_the_next(store: Store) -> None:
     thread = store.begin("journal", "I think.", remaining=2)
     async with running(store, choir) as run:
         await run.rest(thread)
-    assert [t.author for t in store.path(thread.id)][1:] == ["Pulse", "Pulse"]
+    assert [t.author for t in store.path(thread.id)][1:] == ["Pulse", "Shift"]
 
 
 async def test_where_nobody_speaks_the_thread_says_so_and_rests_after_some_tries(store: Store) -> None:
@@ -383,3 +383,15 @@ async def test_two_threads_go_on_side_by_side(store: Store) -> None:
     async with running(store, ScriptedChoir(calm)) as run:
         await run.rest(threads[0])
     assert [len(store.path(t.id)) for t in threads] == [4, 4]
+
+
+async def test_an_answer_lets_the_thread_rest_where_a_person_is_there(store: Store) -> None:
+    def answering(voice: str, context: Sequence[Turn], seed: ForkSeed | None, count: int) -> Said:
+        return f"The answer is {len(context)}." if len(context) == 2 else f"Step {len(context)}."
+
+    person = store.begin("steps", "How many?", remaining=5)
+    alone = store.begin("steps", "How many then?", remaining=5, arbiter="auto")
+    async with running(store, ScriptedChoir(answering)) as run:
+        await run.rest(person)
+        await run.until(lambda: len(store.path(alone.id)) == 6)
+    assert texts(store, person)[-1] == "The answer is 2."
