@@ -46,6 +46,7 @@ class Orchestrator:
             self._feed.publish,
             budget=settings.budget,
             budget_ms=settings.budget_ms,
+            seed=settings.seed,
         )
 
     async def run(self) -> None:

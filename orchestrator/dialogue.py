@@ -69,6 +69,7 @@ class Dialogue:
         *,
         budget: float | None,
         budget_ms: int,
+        seed: int | None = None,
         now: Callable[[], float] = time.time,
         pause_s: float = PAUSE_SECONDS,
     ) -> None:
@@ -79,6 +80,7 @@ class Dialogue:
         self._publish = publish
         self._budget = budget
         self._budget_ms = budget_ms
+        self._seed = seed
         self._now = now
         self._pause_s = pause_s
         self._work: dict[str, Work] = {}
@@ -200,6 +202,7 @@ class Dialogue:
             turns=context.turns,
             spoken=spoken,
             model=info.model,
+            lot=thread.tip if self._seed is None else f"{self._seed}:{len(path)}",
             begin=info.n_params < SMALL_MODEL,
         )
 

@@ -113,6 +113,8 @@ class Place:
     """Thoughts of voices on the path: whose turn it is."""
     model: str
     """Digest the turns' token ids belong to."""
+    lot: str
+    """What the draws are made from: the tip, or a person's seed and the place's depth."""
     begin: bool
     """Whether the model is so small that voices are given their first words."""
 
@@ -219,16 +221,15 @@ class Step:
     async def _seeded(
         self, lead: Spoken, prefix: tuple[int, ...], words: Sequence[tuple[int, float]]
     ) -> list[Spoken]:
-        """For each word: a greedy branch of the lead, and one of the other voices starting there."""
+        """For each word: a greedy branch of the lead, and the other voices by turns starting there."""
         share = BRANCH_SHARE[self._place.mode.unit]
         others = [name for name in self._order() if name != lead.ask.voice]
         asks = []
         for k, (token, p) in enumerate(words):
             seed = ForkSeed(ids=(*prefix, token))
-            paired = k < len(others)
-            asks.append(Ask(lead.ask.voice, "branch", seed, greedy=True, p=p * (share if paired else 1.0)))
-            if paired:
-                asks.append(Ask(others[k], "voice", seed, p=p * (1.0 - share)))
+            here = others[k :: len(words)]  # every other voice starts somewhere, those of one's own too
+            asks.append(Ask(lead.ask.voice, "branch", seed, greedy=True, p=p * (share if here else 1.0)))
+            asks += [Ask(name, "voice", seed, p=p * (1.0 - share) / len(here)) for name in here]
         return await self._all(asks)
 
     async def _all(self, asks: Sequence[Ask], phase: str = "fork") -> list[Spoken]:
@@ -309,7 +310,10 @@ class Step:
         }
         turn = place.spoken % len(place.mode.lead)
         rotation = [*place.mode.lead[turn:], *place.mode.lead[:turn]]
-        rest = [role.name for role in place.mode.voices if role.name not in rotation]
+        rest = [
+            *(role.name for role in place.mode.voices),
+            *sorted(present),
+        ]  # voices written in code come last
         order = [name for name in dict.fromkeys((*rotation, *rest)) if name in present]
         if not order:
             raise NobodySpeaks("no voice of this mode is present", engine=False)
@@ -337,7 +341,7 @@ class Step:
 
 def _seed(place: Place, ask: Ask) -> int:
     """A seed that is the same for the same place in the tree, voice and attempt: a resumed step says the same."""
-    what = f"{place.thread.tip}:{ask.voice}:{ask.source}:{ask.salt}"
+    what = f"{place.lot}:{ask.voice}:{ask.source}:{ask.salt}"
     return int.from_bytes(hashlib.blake2b(what.encode(), digest_size=4).digest())
 
 

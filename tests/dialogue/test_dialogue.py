@@ -395,3 +395,12 @@ async def test_an_answer_lets_the_thread_rest_where_a_person_is_there(store: Sto
         await run.rest(person)
         await run.until(lambda: len(store.path(alone.id)) == 6)
     assert texts(store, person)[-1] == "The answer is 2."
+
+
+async def test_a_fifth_voice_proposes_at_forks(store: Store) -> None:
+    choir = ScriptedChoir(forked)
+    choir.present.append("Skeptic")
+    thread = store.begin("journal", "I think.", remaining=1)
+    async with running(store, choir) as run:
+        await run.fork(thread)
+    assert {voice for voice, _, _ in choir.asked} == {*VOICES, "Skeptic"}
