@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from voices.role import ModeSpec, PromptFileError, RoleSpec, load_modes
-    from voices.voice import Asked, Voice
+    from voices.voice import Asked, Decline, Voice
     from voices.wire import Ask, ForkSeed, Statistics, Turn
 
 __all__ = [
     "Ask",
     "Asked",
+    "Decline",
     "ForkSeed",
     "ModeSpec",
     "PromptFileError",
@@ -30,6 +31,7 @@ __all__ = [
 _HOMES = {
     "Ask": "voices.wire",
     "Asked": "voices.voice",
+    "Decline": "voices.voice",
     "ForkSeed": "voices.wire",
     "ModeSpec": "voices.role",
     "PromptFileError": "voices.role",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import zmq
 
@@ -96,7 +96,9 @@ class EngineClient:
             return None
         return en.decode_answer(self._socket.recv_multipart())
 
-    def stream(self, request: en.Generate, stopped: Stopper = lambda: False) -> Iterator[en.Tokens | en.Done]:
+    def stream(
+        self, request: en.Generate, stopped: Stopper = lambda: False
+    ) -> Generator[en.Tokens | en.Done, None, None]:
         """Progress messages, then one Done.
 
         Raises Cancelled when `stopped()` turns true (asked every 50 ms), EngineLost when the engine falls
