@@ -82,7 +82,12 @@ class Processes:
         commands = [["voices.engine", "--model", str(model), "--endpoint", self.engine, *flags]]
         commands += [["voices.worker", name, "--prompts", str(prompts.parent)] for name in VOICES]
         self._children = [
-            subprocess.Popen([sys.executable, "-m", *command], env=environment, stderr=subprocess.DEVNULL)
+            subprocess.Popen(
+                [sys.executable, "-m", *command],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             for command in commands
         ]
 
