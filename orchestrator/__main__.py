@@ -37,7 +37,7 @@ class Orchestrator:
         self._store = Store.open(settings.store_path)
         self._feed = feed.Publisher(settings.feed)
         self._hub = Hub(settings.hub, settings.run_dir, on_voice=self._on_voice, on_late=self._on_late)
-        self._engine = EngineWatch(settings.engine, self._status)
+        self._engine = EngineWatch(settings.engine, self._modes.values(), self._status)
         self._dialogue = Dialogue(
             self._store,
             self._hub,

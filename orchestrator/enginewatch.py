@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from orchestrator.store import ThoughtRecord
 from voices.engine.client import EngineClient, EngineError, EngineLost
-from voices.engine.protocol import Info
+from voices.engine.protocol import Generate, Info
 from voices.role import ModeSpec, build_prompt
 from voices.wire import Turn
 
@@ -25,15 +25,23 @@ LOOK_SECONDS = 2.0
 """Pause between two looks while all is well; a lost engine is looked for at once."""
 PATIENCE = 4.0
 """Seconds without an answer after which the engine counts as lost. A decode takes 0.5 s at most."""
+FIRST_MODE = "journal"
+"""Warmed first: what most people begin with."""
 MARGIN = 48
 """Tokens kept free beside a voice's own: template text around messages, forced words at a fork."""
 
 
 class EngineWatch:
-    """Keeps `info` fresh. `changed` is called at every change between ready and lost."""
+    """Keeps `info` fresh. `changed` is called at every change between ready and lost.
 
-    def __init__(self, endpoint: str, changed: Callable[[], None]) -> None:
+    Whenever an engine appears it is given what every prompt of a mode begins with, so that the first words after
+    a person's opening do not wait for the preamble's prefill.
+    """
+
+    def __init__(self, endpoint: str, modes: Iterable[ModeSpec], changed: Callable[[], None]) -> None:
         self._client = EngineClient(endpoint, patience=PATIENCE)
+        self._warmer = EngineClient(endpoint, patience=PATIENCE)
+        self._modes = sorted(modes, key=lambda mode: mode.name != FIRST_MODE)
         self._changed = changed
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._lengths: dict[tuple[str, str], int] = {}
@@ -56,6 +64,8 @@ class EngineWatch:
                 self._there.clear()
             if (self.info is None) != (before is None):
                 self._changed()
+                if self.info is not None:
+                    self._warm(self.info)
             await asyncio.sleep(LOOK_SECONDS if self.info else 0.2)
 
     async def ready(self) -> Info:
@@ -91,6 +101,14 @@ class EngineWatch:
                 return len(text.encode()) // 3  # the step will wait for the engine anyway
         return self._lengths[key]
 
+    def _warm(self, info: Info) -> None:
+        """Ask for one token of every mode, after everything else; the answers are of no interest."""
+        for mode in self._modes:
+            prompt = build_prompt(mode, mode.voices[0].name, (Turn(author="", text="…", human=True),), info.model)
+            self._warmer.send(Generate(request=f"warm {mode.name}", prompt=prompt, max_tokens=1, priority=9))
+        while self._warmer.receive(0.0) is not None:
+            continue  # what an earlier engine had answered
+
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
@@ -98,3 +116,4 @@ class EngineWatch:
         """End the thread and close the connection."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._client.close()
+        self._warmer.close()
