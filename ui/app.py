@@ -1,0 +1,36 @@
+"""The script Streamlit runs: frame, sidebar, and the screen the address asks for."""
+
+import streamlit as st
+
+from ui import house, place
+from ui.component import Link, shelf
+from ui.screens import home, thread, threads
+from ui.theme import STYLE
+
+SHORT = 12
+"""Threads in the sidebar; all of them have a screen of their own."""
+
+st.set_page_config(page_title="Inner Dialogue", layout="centered", initial_sidebar_state="auto")
+st.html(STYLE)
+
+here = house.current()
+asked, page = place.asked_thread(), place.asked_page()
+with st.sidebar:
+    recent = here.store.threads(limit=SHORT)
+    beside = shelf(
+        here,
+        "sidebar",
+        recent,
+        short=True,
+        current=asked or "",
+        above=(Link("Begin anew", {}, asked is None and page != place.THREADS),),
+        below=(Link("All threads", {place.PAGE: place.THREADS}, page == place.THREADS),) if recent else (),
+    )
+    place.follow(beside.open)
+
+if asked is not None:
+    thread.show(here, asked)
+elif page == place.THREADS:
+    threads.show(here)
+else:
+    home.show(here)

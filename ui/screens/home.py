@@ -1,0 +1,16 @@
+"""Begin: one line, three quiet words, the last threads. Nothing else."""
+
+from __future__ import annotations
+
+from ui import place
+from ui.component import begin, shelf
+from ui.house import House
+
+LAST = 5
+
+
+def show(here: House) -> None:
+    place.follow(begin(here).open)
+    last = here.store.threads(limit=LAST)
+    if last:
+        place.follow(shelf(here, "last", last, head="last threads").open)

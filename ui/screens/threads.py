@@ -1,0 +1,19 @@
+"""All threads: open, resume, rename, archive."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui import place
+from ui.component import shelf
+from ui.house import House
+
+
+def show(here: House) -> None:
+    st.html('<div class="pagehead"><h1>Threads</h1></div>')
+    empty = "No thread yet. The first begins with one line."
+    place.follow(shelf(here, "all", here.store.threads(), acts=True, empty=empty).open)
+    archived = here.store.threads(archived=True)
+    if archived:
+        st.html('<div style="height:2.5rem"></div>')
+        place.follow(shelf(here, "archived", archived, head="archived", acts=True, archived=True).open)
