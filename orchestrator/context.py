@@ -27,21 +27,28 @@ class Context:
     left_out: int
 
 
-def build(path: Sequence[ThoughtRecord], *, room: int, length: Callable[[ThoughtRecord], int]) -> Context:
+def build(
+    opening: ThoughtRecord,
+    newest: Sequence[ThoughtRecord],
+    *,
+    room: int,
+    length: Callable[[ThoughtRecord], int],
+) -> Context:
     """The opening, and as many of the newest thoughts as fit `room` tokens; at least the last one.
 
-    `length` gives a thought's tokens without its tag. The newest thought is never cut: a text longer than the
-    whole window is the engine's to refuse.
+    `newest` ends with the tip and may begin anywhere after the opening. `length` gives a thought's tokens without
+    its tag. The newest thought is never cut: a text longer than the whole window is the engine's to refuse.
     """
-    opening, rest = path[0], list(path[1:])
+    rest = [thought for thought in newest if thought.id != opening.id]
     budget = room - length(opening) - TAG_TOKENS
-    sizes = [length(thought) + TAG_TOKENS for thought in rest]
-    total, start = sum(sizes), 0
-    while total > budget and start < len(rest) - 1:
-        step = min(CHUNK, len(rest) - 1 - start)
-        total -= sum(sizes[start : start + step])
-        start += step
-    return Context(turns=tuple(_turn(t) for t in (opening, *rest[start:])), left_out=start)
+    total = sum(length(thought) + TAG_TOKENS for thought in rest)
+    start = 0
+    while start < len(rest) - 1 and (total > budget or (start and rest[start].depth % CHUNK)):
+        total -= length(rest[start]) + TAG_TOKENS
+        start += 1
+    kept = rest[start:]
+    before = kept[0].depth - opening.depth - 1 if kept else 0
+    return Context(turns=tuple(_turn(thought) for thought in (opening, *kept)), left_out=before)
 
 
 def _turn(thought: ThoughtRecord) -> Turn:

@@ -29,7 +29,8 @@ from orchestrator.store import (
     ThoughtRecord,
     ThreadRecord,
 )
-from voices.role import ModeSpec
+from voices.engine.protocol import Info
+from voices.role import ModeSpec, preamble
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ PAUSE_SECONDS = 2.0
 GIVE_UP = 5
 """Failed tries in a row after which a thread rests and says why."""
 GATE_HISTORY = 500
+SHORTEST_THOUGHT = 8
+"""Tokens, tag included: no more thoughts than a context of such ones holds are read for a step."""
 SMALL_MODEL = 1_000_000_000
 """Parameters below which voices are given their first words. SmolLM2-135M leaves its role within two lines without
 them and keeps it with them (docs/DECISIONS.md); from about a billion on the prompt alone is enough."""
@@ -86,6 +89,7 @@ class Dialogue:
         self._work: dict[str, Work] = {}
         self._failures: dict[str, int] = {}
         self._left_out: dict[str, int] = {}
+        self._digests: dict[tuple[str, str], str] = {}
         self._look = True
         self.states: dict[str, feed.ThreadStatus] = {}
         """For the feed's status."""
@@ -183,10 +187,13 @@ class Dialogue:
                 f"the mode {thread.mode!r} has no prompts any more", hint="put them back, then go on"
             )
         info = await self._engine.ready()
-        path = self._store.path(thread.id)
-        lengths = await self._engine.lengths(path, info)
+        newest = self._store.path(thread.id, last=info.n_ctx // SHORTEST_THOUGHT)
+        opening = self._store.thought(newest[0].root_id)
+        known = {t.id: _own_ids(t, info.model) for t in (opening, *newest)}
+        lengths = await self._engine.lengths(list(known.values()), info)
         context = build(
-            [_own_ids(thought, info.model) for thought in path],
+            known[opening.id],
+            [known[thought.id] for thought in newest],
             room=await self._engine.room(mode, info),
             length=lambda thought: lengths[thought.id],
         )
@@ -195,16 +202,25 @@ class Dialogue:
             self._publish(
                 feed.Note(thread=thread.id, text=_left_out_note(context.left_out, len(context.turns)))
             )
-        spoken = sum(1 for thought in path if not thought.human)
         return Place(
             thread=thread,
             mode=mode,
             turns=context.turns,
-            spoken=spoken,
+            depth=newest[-1].depth,
             model=info.model,
-            lot=thread.tip if self._seed is None else f"{self._seed}:{len(path)}",
+            prompt=self._kept(mode, info),
+            lot=thread.tip if self._seed is None else f"{self._seed}:{newest[-1].depth}",
             begin=info.n_params < SMALL_MODEL,
         )
+
+    def _kept(self, mode: ModeSpec, info: Info) -> str:
+        """The digest of the mode's preamble, after preamble and model were kept in the store, once a process."""
+        if (mode.name, info.model) not in self._digests:
+            self._store.keep_model(
+                info.model, info.name, info.model_dump(exclude={"type", "request", "thread_timings"})
+            )
+            self._digests[mode.name, info.model] = self._store.keep_prompt(preamble(mode))
+        return self._digests[mode.name, info.model]
 
     async def _go_on(self, place: Place, step: Step) -> None:
         """The lead, the cheap screen, and only then the others, the decision, the commit or the fork."""

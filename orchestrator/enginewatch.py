@@ -15,7 +15,7 @@ from typing import TypeVar
 from orchestrator.store import ThoughtRecord
 from voices.engine.client import EngineClient, EngineError, EngineLost
 from voices.engine.protocol import Generate, Info
-from voices.role import ModeSpec, build_prompt
+from voices.role import ModeSpec, build_prompt, preamble
 from voices.wire import Turn
 
 log = logging.getLogger(__name__)
@@ -76,12 +76,8 @@ class EngineWatch:
 
     async def room(self, mode: ModeSpec, info: Info) -> int:
         """Tokens the thread may take in the prompt: the window without the preamble and the next thought."""
-        bare = build_prompt(
-            mode, mode.voices[0].name, (Turn(author=mode.human, text="", human=True),), info.model
-        )
-        words = "\n".join(part.text for message in bare.messages for part in message.parts)
         longest = max(role.max_tokens for role in mode.voices)
-        return info.n_ctx - await self._length(info.model, words) - 2 * longest - MARGIN
+        return info.n_ctx - await self._length(info.model, preamble(mode)) - 2 * longest - MARGIN
 
     async def lengths(self, thoughts: Sequence[ThoughtRecord], info: Info) -> dict[str, int]:
         """Tokens of each thought, by id: known for what this model said itself, counted once for the rest."""
@@ -104,7 +100,9 @@ class EngineWatch:
     def _warm(self, info: Info) -> None:
         """Ask for one token of every mode, after everything else; the answers are of no interest."""
         for mode in self._modes:
-            prompt = build_prompt(mode, mode.voices[0].name, (Turn(author="", text="…", human=True),), info.model)
+            prompt = build_prompt(
+                mode, mode.voices[0].name, (Turn(author="", text="…", human=True),), info.model
+            )
             self._warmer.send(Generate(request=f"warm {mode.name}", prompt=prompt, max_tokens=1, priority=9))
         while self._warmer.receive(0.0) is not None:
             continue  # what an earlier engine had answered

@@ -141,24 +141,24 @@ def _quoted(title: str, lines: list[str]) -> str:
 
 
 def export_jsonl(store: Store, thread_id: str) -> str:
-    """Every fact of the thread, one JSON object a line, `kind` first: export, thread, thought, decision, fork,
+    """Every fact of the thread, one JSON object a line, `record` first: export, thread, thought, decision, fork,
     option, choice. Whole records, in the order they were made; hidden states are base64."""
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in _lines(store, thread_id))
 
 
 def _lines(store: Store, thread_id: str) -> Iterator[dict[str, Any]]:
-    yield {"kind": "export", "format": "inner-dialogue", "version": JSONL_VERSION}
-    yield {"kind": "thread"} | store.thread(thread_id).model_dump(mode="json")
+    yield {"record": "export", "format": "inner-dialogue", "version": JSONL_VERSION}
+    yield {"record": "thread"} | store.thread(thread_id).model_dump(mode="json")
     for thought in store.tree(thread_id):
-        yield {"kind": "thought"} | thought.model_dump(mode="json")
+        yield {"record": "thought"} | thought.model_dump(mode="json")
     for decision in store.decisions(thread_id):
-        yield {"kind": "decision"} | decision.model_dump(mode="json")
+        yield {"record": "decision"} | decision.model_dump(mode="json")
     for fork in store.forks(thread_id):
-        yield {"kind": "fork"} | fork.model_dump(mode="json", exclude={"options", "choice"})
+        yield {"record": "fork"} | fork.model_dump(mode="json", exclude={"options", "choice"})
         for option in fork.options:
-            yield {"kind": "option"} | option_fields(option)
+            yield {"record": "option"} | option_fields(option)
         if fork.choice is not None:
-            yield {"kind": "choice"} | fork.choice.model_dump(mode="json")
+            yield {"record": "choice"} | fork.choice.model_dump(mode="json")
 
 
 def option_fields(option: OptionRecord) -> dict[str, Any]:

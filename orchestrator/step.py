@@ -109,10 +109,12 @@ class Place:
     thread: ThreadRecord
     mode: ModeSpec
     turns: tuple[Turn, ...]
-    spoken: int
-    """Thoughts of voices on the path: whose turn it is."""
+    depth: int
+    """Thoughts on the path: whose turn it is."""
     model: str
     """Digest the turns' token ids belong to."""
+    prompt: str
+    """Digest of the mode's preamble in the store: with tip, voice and seed it tells what was asked."""
     lot: str
     """What the draws are made from: the tip, or a person's seed and the place's depth."""
     begin: bool
@@ -260,7 +262,7 @@ class Step:
             thought_id=place.thread.tip,
             voice=ask.voice,
             role=ask.source,
-            prompt_digest=_digest(place.turns, ask),
+            prompt_digest=place.prompt,
             model=place.model,
             seed=_seed(place, ask),
         )
@@ -308,7 +310,7 @@ class Step:
             for name, state in self._choir.voices.items()
             if state.state in ("ready", "speaking") and (not state.modes or place.mode.name in state.modes)
         }
-        turn = place.spoken % len(place.mode.lead)
+        turn = (place.depth - 1) % len(place.mode.lead)
         rotation = [*place.mode.lead[turn:], *place.mode.lead[:turn]]
         rest = [
             *(role.name for role in place.mode.voices),
@@ -343,11 +345,6 @@ def _seed(place: Place, ask: Ask) -> int:
     """A seed that is the same for the same place in the tree, voice and attempt: a resumed step says the same."""
     what = f"{place.lot}:{ask.voice}:{ask.source}:{ask.salt}"
     return int.from_bytes(hashlib.blake2b(what.encode(), digest_size=4).digest())
-
-
-def _digest(turns: Sequence[Turn], ask: Ask) -> str:
-    said = "\0".join(f"{turn.author}\1{turn.text}" for turn in turns)
-    return hashlib.sha256(f"{said}\0{ask}".encode()).hexdigest()[:32]
 
 
 def _reply(request: str, answer: Spoken | Declined) -> NewReply:

@@ -26,6 +26,7 @@ __all__ = [
     "UnknownVoice",
     "build_prompt",
     "load_modes",
+    "preamble",
     "transcript",
 ]
 
@@ -279,6 +280,12 @@ def build_prompt(mode: ModeSpec, voice_name: str, context: Sequence[Turn], model
         ),
         model=model,
     )
+
+
+def preamble(mode: ModeSpec) -> str:
+    """All that a prompt of this mode begins with, as plain text: to keep, or to count its tokens."""
+    prompt = build_prompt(mode, mode.voices[0].name, (Turn(author=mode.human, text="", human=True),), "")
+    return "\n\n".join("".join(part.text for part in message.parts) for message in prompt.messages)
 
 
 def transcript(context: Sequence[Turn]) -> str:

@@ -165,7 +165,7 @@ def insert_choice(
         "created_at": pen.now,
     }
     won = insert_once(pen.connection, choice, values, ["fork_id"])
-    query = queries.rows(choice, ChoiceRecord).where(choice.c.fork_id == fork_id)
+    query = queries.shown(choice, ChoiceRecord).where(choice.c.fork_id == fork_id)
     (standing,) = queries.records(pen.connection, query, ChoiceRecord)
     return standing, won
 

@@ -38,7 +38,7 @@ def fields(table: Table, record: type[Record]) -> list[ColumnElement[Any]]:
 
 
 @cache
-def rows(table: Table, record: type[Record]) -> Select[Any]:
+def shown(table: Table, record: type[Record]) -> Select[Any]:
     """SELECT what the record shows. Built once: building costs more than running."""
     return select(*fields(table, record))
 
@@ -52,7 +52,7 @@ def records(connection: Connection, query: Select[Any], record: type[R]) -> list
 
 def get_thread(connection: Connection, thread_id: str) -> ThreadRecord:
     """By exact id. Raises UnknownThread."""
-    query = rows(thread, ThreadRecord).where(thread.c.id == thread_id)
+    query = shown(thread, ThreadRecord).where(thread.c.id == thread_id)
     found = records(connection, query, ThreadRecord)
     if not found:
         raise UnknownThread(thread_id, _lines(connection, select(thread)))
@@ -62,7 +62,7 @@ def get_thread(connection: Connection, thread_id: str) -> ThreadRecord:
 def find_thread(connection: Connection, name: str) -> ThreadRecord:
     """By id, or by a beginning of it that no other thread has. Raises UnknownThread, which lists the nearest."""
     wanted = scrub(name).strip().lower()
-    query = rows(thread, ThreadRecord)
+    query = shown(thread, ThreadRecord)
     found = records(connection, query.where(thread.c.id == wanted), ThreadRecord)
     if not found and wanted:
         begins = func.substr(thread.c.id, 1, len(wanted)) == wanted
@@ -124,12 +124,12 @@ def get_path(connection: Connection, tip: str, last: int | None) -> list[Thought
     if last is not None:
         above = max(0, get_thought(connection, tip).depth - max(1, last))
     line = walk(tip, above=above)
-    query = rows(thought, ThoughtRecord).join(line, thought.c.id == line.c.id)
+    query = shown(thought, ThoughtRecord).join(line, thought.c.id == line.c.id)
     return records(connection, query.order_by(thought.c.depth), ThoughtRecord)
 
 
 def get_thought(connection: Connection, thought_id: str) -> ThoughtRecord:
-    query = rows(thought, ThoughtRecord).where(thought.c.id == thought_id)
+    query = shown(thought, ThoughtRecord).where(thought.c.id == thought_id)
     found = records(connection, query, ThoughtRecord)
     if not found:
         raise UnknownThought(thought_id, hint="Its id is in `inner show THREAD --json`.")
@@ -189,10 +189,10 @@ def get_forks(connection: Connection, query: Select[Any]) -> list[ForkRecord]:
     options: dict[str, list[OptionRecord]] = defaultdict(list)
     choices: dict[str, ChoiceRecord] = {}
     for chunk in _chunks(ids):
-        told = rows(option, OptionRecord).where(option.c.fork_id.in_(chunk))
+        told = shown(option, OptionRecord).where(option.c.fork_id.in_(chunk))
         for found in records(connection, told.order_by(option.c.seq), OptionRecord):
             options[found.fork_id].append(found)
-        chosen = rows(choice, ChoiceRecord).where(choice.c.fork_id.in_(chunk))
+        chosen = shown(choice, ChoiceRecord).where(choice.c.fork_id.in_(chunk))
         choices |= {found.fork_id: found for found in records(connection, chosen, ChoiceRecord)}
     return [
         ForkRecord.model_validate(

@@ -40,7 +40,7 @@ class StepsSide(Connected):
         """Before the ask is sent. Noting the same id again changes nothing."""
         with self._write() as pen:
             _ask(pen, new)
-            query = queries.rows(request, RequestRecord).where(request.c.id == new.id)
+            query = queries.shown(request, RequestRecord).where(request.c.id == new.id)
             return queries.records(pen.connection, query, RequestRecord)[0]
 
     def note_reply(self, request_id: str, outcome: Outcome, text: str = "", code: str = "") -> bool:
@@ -63,7 +63,7 @@ class StepsSide(Connected):
     def open_requests(self) -> list[RequestRecord]:
         """Asked, and not ended in any way."""
         query = (
-            queries.rows(request, RequestRecord)
+            queries.shown(request, RequestRecord)
             .where(~select(reply.c.seq).where(reply.c.request_id == request.c.id).exists())
             .order_by(request.c.seq)
         )
@@ -182,7 +182,7 @@ class StepsSide(Connected):
         """Threads that may go on by themselves: something remains, no fork is open, not archived. The one that was
         left alone longest comes first."""
         query = (
-            queries.rows(thread, ThreadRecord)
+            queries.shown(thread, ThreadRecord)
             .where(thread.c.remaining > 0, thread.c.archived_at.is_(None), ~queries.has_open_fork())
             .order_by(thread.c.touched)
         )

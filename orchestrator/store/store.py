@@ -49,7 +49,7 @@ class Store(PersonSide, StepsSide):
         with self._read() as connection:
             tip = queries.get_thought(connection, queries.get_thread(connection, thread_id).tip)
             of_it = (thought.c.root_id == tip.root_id, thought.c.seq > after)
-            query = queries.rows(thought, ThoughtRecord).where(*of_it)
+            query = queries.shown(thought, ThoughtRecord).where(*of_it)
             return queries.records(connection, query.order_by(thought.c.seq), ThoughtRecord)
 
     def thought(self, thought_id: str) -> ThoughtRecord:
@@ -85,7 +85,7 @@ class Store(PersonSide, StepsSide):
         """The gate's, in the order they were made; all, or only the last ones."""
         with self._read() as connection:
             queries.get_thread(connection, thread_id)
-            query = queries.rows(decision, DecisionRecord).where(decision.c.thread_id == thread_id)
+            query = queries.shown(decision, DecisionRecord).where(decision.c.thread_id == thread_id)
             newest = query.order_by(decision.c.seq.desc()).limit(last)
             return queries.records(connection, newest, DecisionRecord)[::-1]
 
