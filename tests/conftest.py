@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.home import Home, processes_in
 from tests.processes import EngineProcess
 from voices.engine.prepare import EMBEDDED, prepare
 
@@ -35,3 +37,15 @@ def engine(model_path: Path) -> Iterator[EngineProcess]:
         process.wait()
         yield process
         process.stop()
+
+
+@pytest.fixture
+def home(short_dir: Path, model_path: Path) -> Iterator[Home]:
+    home = Home(short_dir / "home", model_path)
+    yield home
+    left = processes_in(home)
+    deadline = time.monotonic() + 5
+    while left and time.monotonic() < deadline:
+        time.sleep(0.1)
+        left = processes_in(home)
+    assert not left, f"processes outlived the command: {left}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.system.conftest import Event, Home, Talk
+from tests.home import Event, Home, Talk
 
 
 def check(talk: Talk, home: Home, steps: int) -> None:

@@ -8,13 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from orchestrator.store import Store
 
@@ -117,18 +115,6 @@ class Talk:
         assert self.process.stderr is not None
         with self.process.stderr as stderr:
             return stderr.read()
-
-
-@pytest.fixture
-def home(short_dir: Path, model_path: Path) -> Iterator[Home]:
-    home = Home(short_dir / "home", model_path)
-    yield home
-    left = processes_in(home)
-    deadline = time.monotonic() + 5
-    while left and time.monotonic() < deadline:
-        time.sleep(0.1)
-        left = processes_in(home)
-    assert not left, f"processes outlived the command: {left}"
 
 
 def processes_in(home: Home) -> list[str]:
