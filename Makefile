@@ -27,6 +27,7 @@ test: $(STAMP)
 	@chromium=$$(scripts/chromium $(BIN)/python) && INNER_CHROMIUM="$$chromium" $(BIN)/python -m pytest $(ARGS)
 
 setup: $(STAMP)
+	@echo "  environment  .venv is ready"
 
 # The editable install is part of it: pyproject.toml holds the command's name and the packages.
 $(STAMP): requirements.lock pyproject.toml

@@ -156,6 +156,11 @@ class Room:
                 self.broadcast({"type": "note", "text": str(error)})
                 await asyncio.sleep(RETRY_S)
                 self._dirty.set()
+            except Exception:
+                log.exception("thread %s could not be shown", self.thread)
+                self.scene = None  # whatever was wrong with it: read it anew
+                await asyncio.sleep(RETRY_S)
+                self._dirty.set()
 
     async def _refresh(self) -> None:
         hub, old = self._hub, self.scene

@@ -1,12 +1,11 @@
 """`inner` with a scripted dialogue instead of processes: the real command line, store, feed and screen.
 
-Run as `python -m tests.cli.scripted_inner [--fail] ARGUMENTS…`.
+Run as `python -m tests.cli.scripted_inner ARGUMENTS…`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 
 from orchestrator import cli, feed, sittings
 from orchestrator.errors import PartFailed
@@ -63,8 +62,5 @@ class ScriptedEnsemble:
 
 
 if __name__ == "__main__":
-    if "--fail" in sys.argv:
-        sys.argv.remove("--fail")
-        ScriptedEnsemble.failing = True
     sittings.Ensemble = ScriptedEnsemble  # type: ignore[assignment,misc]
     cli.main()

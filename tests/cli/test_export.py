@@ -75,7 +75,7 @@ class TestMarkdown:
         ("text", "escaped"),
         [
             ("<script>alert(1)</script>", "\\<script\\>alert(1)\\</script\\>"),
-            ("![x](http://y/z.png)", "!\\[x\\](http://y/z.png)"),
+            ("![x](http://y/z.png)", "\\!\\[x\\](http://y/z.png)"),
             ("# not a heading", "\\# not a heading"),
             ("- not a list", "\\- not a list"),
             ("1. not a list", "1\\. not a list"),
@@ -103,13 +103,13 @@ class TestJsonl:
 
     def test_holds_every_fact_once(self, store: Store) -> None:
         thread = told(store)
-        kinds = [line["kind"] for line in self.lines(store, thread)]
+        kinds = [line["record"] for line in self.lines(store, thread)]
         assert kinds[:2] == ["export", "thread"]
         assert {kind: kinds.count(kind) for kind in set(kinds)} == {
             "export": 1,
             "thread": 1,
             "thought": 4,
-            "decision": 4,
+            "decision": 5,
             "fork": 4,
             "option": 7,
             "choice": 3,
@@ -119,13 +119,13 @@ class TestJsonl:
         thread = told(store)
         lines = self.lines(store, thread)
         options = [option for fork in store.forks(thread) for option in fork.options]
-        for line, option in zip([line for line in lines if line["kind"] == "option"], options, strict=True):
-            fields = {name: value for name, value in line.items() if name != "kind"}
+        for line, option in zip([line for line in lines if line["record"] == "option"], options, strict=True):
+            fields = {name: value for name, value in line.items() if name != "record"}
             assert base64.b64decode(fields["hidden"]) == option.hidden
             assert type(option).model_validate(fields | {"hidden": option.hidden}) == option
-        thoughts = [line for line in lines if line["kind"] == "thought"]
+        thoughts = [line for line in lines if line["record"] == "thought"]
         for line, thought in zip(thoughts, store.tree(thread), strict=True):
-            fields = {name: value for name, value in line.items() if name != "kind"}
+            fields = {name: value for name, value in line.items() if name != "record"}
             assert type(thought).model_validate(fields) == thought
 
 

@@ -12,26 +12,51 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator import cli, sittings
 from orchestrator.store import Store
 from tests.cli.script import ASKED
+from tests.cli.scripted_inner import ScriptedEnsemble
 
 ROOT = Path(__file__).resolve().parents[2]
 INNER = [sys.executable, "-m", "tests.cli.scripted_inner"]
 FIRST, SECOND = ASKED.options[0][1], ASKED.options[1][1]
 
 
-def inner(*arguments: str, say: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*INNER, *arguments], input=say, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
-    )
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def events(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def inner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """A command with `say` as its stdin, in this process: a start costs more than all the rest."""
+    monkeypatch.setattr(sittings, "Ensemble", ScriptedEnsemble)
+
+    def run(*arguments: str, say: str = "", failing: bool = False) -> Done:
+        monkeypatch.setattr(ScriptedEnsemble, "failing", failing)
+        (tmp_path / "said").write_text(say, encoding="utf-8")
+        with (tmp_path / "said").open(encoding="utf-8") as stdin, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", stdin)
+            with pytest.raises(SystemExit) as ended:
+                cli.main(list(arguments))
+        said = capsys.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def events(done: Done) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -40,7 +65,7 @@ def of(told: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 
 class TestThink:
-    def test_without_a_person_gives_just_the_steps_asked_for(self, home: Path) -> None:
+    def test_without_a_person_gives_just_the_steps_asked_for(self, inner: Run, home: Path) -> None:
         done = inner("think", "I said yes.", "--arbiter", "auto", "--steps", "6", "--json")
         told = events(done)
         assert (done.returncode, done.stderr) == (0, "")
@@ -53,18 +78,18 @@ class TestThink:
             path = [thought.id for thought in store.path(first["id"])]
         assert path == [first["opening"]["id"], *(thought["id"] for thought in of(told, "thought"))]
 
-    def test_reads_the_opening_from_stdin(self) -> None:
+    def test_reads_the_opening_from_stdin(self, inner: Run) -> None:
         done = inner("think", "--arbiter", "auto", "--steps", "1", "--json", say="From a pipe.\n")
         assert events(done)[0]["opening"]["text"] == "From a pipe."
 
-    def test_reads_answers_as_lines_where_events_are_json(self) -> None:
+    def test_reads_answers_as_lines_where_events_are_json(self, inner: Run) -> None:
         done = inner("think", "I said yes.", "--steps", "3", "--json", say="2\n")
         told = events(done)
         assert done.returncode == 0
         assert of(told, "choice")[0]["option"] == 2
         assert of(told, "thought")[1]["text"] == SECOND
 
-    def test_ends_at_the_first_question_nobody_can_answer(self, home: Path) -> None:
+    def test_ends_at_the_first_question_nobody_can_answer(self, inner: Run, home: Path) -> None:
         done = inner("think", "I said yes.", "--json")
         told = events(done)
         assert (done.returncode, told[-1]["why"], of(told, "fork") != []) == (0, "input", True)
@@ -78,7 +103,7 @@ class TestThink:
         ]
         assert again[1]["id"] == of(told, "fork")[0]["id"]
 
-    def test_as_text_reads_like_a_page(self) -> None:
+    def test_as_text_reads_like_a_page(self, inner: Run) -> None:
         done = inner("think", "I said yes.", "--steps", "3", say="1\n")
         assert done.returncode == 0
         for line in (
@@ -94,8 +119,10 @@ class TestThink:
             assert line in done.stdout
         assert "\x1b" not in done.stdout
 
-    def test_a_process_that_is_gone_ends_it_with_an_error_and_keeps_the_thread(self, home: Path) -> None:
-        done = inner("--fail", "think", "I said yes.", "--json", "--arbiter", "auto")
+    def test_a_process_that_is_gone_ends_it_with_an_error_and_keeps_the_thread(
+        self, inner: Run, home: Path
+    ) -> None:
+        done = inner("think", "I said yes.", "--json", "--arbiter", "auto", failing=True)
         told = events(done)
         assert done.returncode == 1
         assert done.stderr == "error: The engine process is gone.\nIts last words: none.\n"
@@ -104,7 +131,7 @@ class TestThink:
         with Store.open(home / "inner.db") as store:
             assert store.runnable() == []
 
-    def test_says_which_voice_fell_silent(self) -> None:
+    def test_says_which_voice_fell_silent(self, inner: Run) -> None:
         told = events(inner("think", "I said yes.", "--json", "--arbiter", "auto", "--steps", "20"))
         gone = {"event": "voice", "name": "Doubt", "state": "gone", "detail": "killed by SIGKILL"}
         assert gone in told or of(told, "voice") == []
@@ -242,10 +269,12 @@ class TestATerminal:
         assert "its fork stays open" in end
 
 
-def test_a_second_inner_is_told_who_holds_the_data_directory(screen: Callable[..., Screen]) -> None:
-    inner_one = screen("think", "I said yes.")
-    inner_one.until("1–9 choose")
+def test_a_second_inner_is_told_who_holds_the_data_directory(
+    screen: Callable[..., Screen], inner: Run
+) -> None:
+    first = screen("think", "I said yes.")
+    first.until("1–9 choose")
     done = inner("think", "Me too.")
     assert done.returncode == 3
-    assert f"process {inner_one.process.pid} (inner think" in done.stderr
+    assert f"process {first.process.pid} (inner think" in done.stderr
     assert "Traceback" not in done.stderr

@@ -115,10 +115,14 @@ function keepKeys(root, signal) {
 // Lead to another screen. Streamlit does it in place; where it does not answer, the browser goes there.
 function lead(component, to) {
   const query = new URLSearchParams(to).toString();
+  const from = location.search;
+  const late = performance.now() + LEAD_MS;
   component.setTriggerValue("open", to);
-  setTimeout(() => {
-    if (new URLSearchParams(location.search).toString() !== query) location.assign(query ? `/?${query}` : "/");
-  }, LEAD_MS);
+  const watch = setInterval(() => {
+    const led = location.search !== from || new URLSearchParams(from).toString() === query;
+    if (led || performance.now() > late) clearInterval(watch);
+    if (!led && performance.now() > late) location.assign(query ? `/?${query}` : "/");
+  }, 100);
 }
 
 // Streamlit calls a component again at every change of data or theme: it is made once, and then told.

@@ -60,7 +60,10 @@ class Own {
     }
     clearTimeout(this.later);
     this.later = undefined;
-    if (this.sayIt(text)) this.box.value = "";
+    if (!this.sayIt(text)) return;
+    this.box.value = "";
+    // The next fork's keys work at once; a next letter comes back here by itself.
+    this.form.closest(".stage").focus({ preventScroll: true });
   }
 
   // Words that could not be said come back, before whatever was written since.

@@ -168,7 +168,7 @@ class Stage {
     const { fork } = this.fork;
     if (!this.fork.open || performance.now() - this.lastAnswer < DOUBLE_MS) return false;
     this.lastAnswer = performance.now();
-    this.roving = this.root.getRootNode().activeElement?.matches(".card") ?? false;
+    this.roving = via === "key" && (this.root.getRootNode().activeElement?.matches(".card") ?? false);
     const seconds = this.fork.seconds;
     this.fork.close(option);
     if (kind === "own") this.stream.follow(() => this.stream.mine(text));

@@ -52,7 +52,7 @@ def prepare(model: str, models_dir: Path, progress: Callable[[str], None]) -> Pa
     models_dir.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(f".{os.getpid()}.part")
     done = subprocess.run(
-        [sys.executable, "-m", "voices.engine.prepare", str(source), str(unfinished)],
+        [sys.executable, "-P", "-m", "voices.engine.prepare", str(source), str(unfinished)],
         capture_output=True,
         text=True,
         check=False,
