@@ -119,6 +119,7 @@ class JsonView:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        self._presence: dict[str, str] = {}
 
     def emit(self, event: Event) -> None:
         """One line, at once."""
@@ -139,9 +140,16 @@ class JsonView:
 
     def heard(self, event: feed.Event | feed.Gap) -> None:
         if isinstance(event, feed.VoiceEvent):
-            self.emit({"event": "voice", "name": event.voice, "state": event.state, "detail": event.detail})
+            self._voice(event)
         elif isinstance(event, feed.Note):
             self.emit({"event": "note", "text": event.text})
+
+    def _voice(self, event: feed.VoiceEvent) -> None:
+        """Who is there and who fell silent; that a voice speaks is told by its thoughts."""
+        state = "ready" if event.state == "speaking" else event.state
+        if self._presence.get(event.voice) != state:
+            self._presence[event.voice] = state
+            self.emit({"event": "voice", "name": event.voice, "state": state, "detail": event.detail})
 
     def process(self, child: Child) -> None:
         """A process is not started again: a voice is silent for good."""

@@ -1,26 +1,34 @@
 """Is the whole store sound? What the constraints cannot say, checked row by row.
 
-Owns the checks and their words. Only reads.
+Owns the checks and their words. Only reads, and never for long at a time: with a rollback journal a reader keeps
+every writer from committing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from orchestrator.store.records import thought_digest
 from orchestrator.store.tables import choice, fork, thought, thread
 
 _ROWS = 1_000
+Read = Callable[[], AbstractContextManager[Connection]]
 
 
-def problems(connection: Connection) -> list[str]:
-    if connection.dialect.name == "sqlite":
-        found = list(_sqlite(connection))
-        if found:
-            return found  # a damaged file: what follows would only repeat it
-    return [*_digests(connection), *_choices(connection), *_tips(connection)]
+def problems(read: Read) -> list[str]:
+    """One line a problem; nothing if the store is sound."""
+    with read() as connection:
+        if connection.dialect.name == "sqlite":
+            found = list(_sqlite(connection))
+            if found:
+                return found  # a damaged file: what follows would only repeat it
+    with read() as connection:
+        found = [*_choices(connection), *_tips(connection)]
+    return [*_digests(read), *found]
 
 
 def _sqlite(connection: Connection) -> Iterator[str]:
@@ -31,13 +39,14 @@ def _sqlite(connection: Connection) -> Iterator[str]:
         yield f"{table} row {row} points to a {target} that does not exist"
 
 
-def _digests(connection: Connection) -> Iterator[str]:
-    """Each digest follows from its parent's, its author and its text; depth and root follow from the parent."""
+def _digests(read: Read) -> Iterator[str]:
+    """Each digest follows from its parent's, its author and its text; depth and root follow from the parent.
+    Thoughts never change, so they can be read a thousand at a time."""
     parent = thought.alias("parent")
     query = (
         select(
+            thought.c.seq,
             thought.c.id,
-            thought.c.parent_id,
             thought.c.author,
             thought.c.text,
             thought.c.digest,
@@ -49,12 +58,24 @@ def _digests(connection: Connection) -> Iterator[str]:
         )
         .outerjoin(parent, parent.c.id == thought.c.parent_id)
         .order_by(thought.c.seq)
+        .limit(_ROWS)
     )
-    for row in connection.execution_options(yield_per=_ROWS).execute(query):
-        if row.digest != thought_digest(row.parent_digest or "", row.author, row.text):
-            yield f"thought {row.id}: its digest does not follow from its parent, author and text"
-        if row.depth != (row.parent_depth or 0) + 1 or row.root_id != (row.parent_root or row.id):
-            yield f"thought {row.id}: its depth or root does not follow from its parent"
+    seen = 0
+    while True:
+        with read() as connection:
+            rows = connection.execute(query.where(thought.c.seq > seen)).all()
+        if not rows:
+            return
+        seen = rows[-1].seq
+        for row in rows:
+            yield from _unlike_its_parent(row)
+
+
+def _unlike_its_parent(row: Row[*tuple[Any, ...]]) -> Iterator[str]:
+    if row.digest != thought_digest(row.parent_digest or "", row.author, row.text):
+        yield f"thought {row.id}: its digest does not follow from its parent, author and text"
+    if row.depth != (row.parent_depth or 0) + 1 or row.root_id != (row.parent_root or row.id):
+        yield f"thought {row.id}: its depth or root does not follow from its parent"
 
 
 def _choices(connection: Connection) -> Iterator[str]:

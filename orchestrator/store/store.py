@@ -103,5 +103,4 @@ class Store(PersonSide, StepsSide):
 
     def integrity(self) -> list[str]:
         """What is wrong with the whole store, one line a problem; nothing if it is sound."""
-        with self._read() as connection:
-            return integrity.problems(connection)
+        return integrity.problems(self._read)

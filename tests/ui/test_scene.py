@@ -18,7 +18,7 @@ def shown(one: Scene) -> tuple[object, ...]:
     """What a page can see of it."""
     fork = one.fork and one.fork.id
     kept = one.kept and one.kept.choice.id
-    return one.record, one.tail[-3:], one.asked, one.steps, one.undo, fork, kept
+    return one.record, one.tail[-2:], one.asked, one.steps, one.undo, fork, kept
 
 
 def act(store: Store, thread: str, number: int, chance: random.Random) -> None:
