@@ -160,6 +160,10 @@ class Dialogue:
             await self._trouble(thread, "the engine is restarting" if error.engine else str(error))
         except InnerError as error:
             await self._trouble(thread, f"{error.message}. {error.hint}".strip(), forever=error.retryable)
+        except Exception:
+            # A defect of ours: without a pause and an end the same look at the store would meet it for ever.
+            log.exception("thread %s", thread.id)
+            await self._trouble(thread, "a step failed; the orchestrator's log says more")
         finally:
             self._work.pop(thread.id, None)
             self._look = True

@@ -21,6 +21,7 @@ with st.sidebar:
         here,
         "sidebar",
         recent,
+        name="Recent threads",
         short=True,
         current=asked or "",
         above=(Link("Begin anew", {}, asked is None and page != place.THREADS),),

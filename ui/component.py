@@ -86,6 +86,7 @@ def shelf(
     key: str,
     threads: Sequence[ThreadSummary],
     *,
+    name: str,
     head: str = "",
     empty: str = "",
     short: bool = False,
@@ -95,10 +96,12 @@ def shelf(
     above: Sequence[Link] = (),
     below: Sequence[Link] = (),
 ) -> Any:
-    """A list of threads. `open` says where a link leads; `bell` rings when the list has changed."""
+    """A list of threads; `name` is what a screen reader calls it. `open` says where a link leads; `bell` rings when
+    the list has changed."""
     now = datetime.now(UTC)
     data = {
         "threads": [_line(house, one, now) for one in threads],
+        "name": name,
         "head": head,
         "empty": empty,
         "short": short,

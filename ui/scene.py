@@ -101,7 +101,9 @@ def advance(store: Store, old: Scene) -> tuple[Scene, Change]:
     if tip is None or tip not in known:
         return read_scene(store, old.record.id), Change(keep=0, whole=True)
     last = known[tip] + 1
-    if old.earlier and last + len(new) < TAIL // 2:  # back beyond most of what was kept: a page wants more of it
+    if (
+        old.earlier and last + len(new) < TAIL // 2
+    ):  # back beyond most of what was kept: a page wants more of it
         return read_scene(store, old.record.id), Change(keep=0, whole=True)
     tail, marks = old.tail[:last], old.marks[:last]
     for thought in reversed(new):

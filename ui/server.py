@@ -27,6 +27,7 @@ from orchestrator.store import Store
 from ui import house, live
 from ui.doors import Doors, Gatekeeper, allowed_hosts, key_at
 from ui.hub import Hub
+from ui.manners import Manners
 from ui.routes import Routes
 from ui.theme import streamlit_options
 from voices.role import load_modes
@@ -98,7 +99,7 @@ def build(settings: Settings, store: Store, *, host: str = "127.0.0.1", port: in
     return st.App(
         SCRIPT,
         routes=ours.routes,
-        middleware=ours.middleware,
+        middleware=[*ours.middleware, Middleware(Manners)],
         lifespan=ours.lifespan,
         on_script_error=on_script_error,
     )

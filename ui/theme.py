@@ -37,7 +37,7 @@ STYLE = """
   header[data-testid="stHeader"] { background: none; pointer-events: none; }
   header[data-testid="stHeader"] button { pointer-events: auto; }
   [data-testid="stToolbarActions"], [data-testid="stMainMenu"], [data-testid="stAppDeployButton"],
-  [data-testid="stStatusWidget"], [data-testid="stDecoration"], [data-testid="stDialog"] {
+  [data-testid="stStatusWidget"], [data-testid="stDecoration"], footer {
     display: none !important;
   }
   [data-testid="stExpandSidebarButton"], [data-testid="stSidebarCollapseButton"] button {

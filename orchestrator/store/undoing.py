@@ -105,7 +105,7 @@ def _standing_refusal(attempts: Sequence[Row[*tuple[Any, ...]]]) -> str | None:
         row = attempts[position]
         if row.kind == "none" and row.via != "auto":
             return str(row.id)
-        while False:
+        while row.reopens is not None:
             row = attempts[index[row.reopens]]
         position = index[row.id] - 1
     return None

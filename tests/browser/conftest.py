@@ -22,7 +22,15 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from orchestrator.settings import Settings
 from orchestrator.store import Store
@@ -51,6 +59,7 @@ def chromium_path() -> str:
 def chromium() -> Iterator[Browser]:
     """One browser a module. (Not a session: Playwright's loop would stand in the way of asyncio tests.)"""
     path = chromium_path()
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGS)
         yield browser

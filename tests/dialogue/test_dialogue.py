@@ -404,3 +404,15 @@ async def test_a_fifth_voice_proposes_at_forks(store: Store) -> None:
     async with running(store, choir) as run:
         await run.fork(thread)
     assert {voice for voice, _, _ in choir.asked} == {*VOICES, "Skeptic"}
+
+
+async def test_a_defect_in_a_step_is_said_and_ends_after_some_tries_instead_of_spinning(store: Store) -> None:
+    def broken(voice: str, context: Sequence[Turn], seed: ForkSeed | None, count: int) -> Said:
+        raise ZeroDivisionError
+
+    choir = ScriptedChoir(broken)
+    thread = store.begin("journal", "I think.", remaining=3)
+    async with running(store, choir) as run:
+        await run.until(lambda: store.thread(thread.id).remaining == 0)
+    assert len(choir.asked) == GIVE_UP
+    assert any(isinstance(e, feed.Note) and "log" in e.text for e in run.events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,17 +15,30 @@ from orchestrator.store.tables import INSERT_ONLY, metadata
 from tests.store.tools import ask, begun, go_on, take
 
 
+@pytest.fixture(scope="module")
+def filled(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a row in every table of facts."""
+    path = Path(shutil.copy(template, tmp_path_factory.mktemp("filled") / "inner.db"))
+    with Store.open(path) as store:
+        thread = begun(store)
+        go_on(store, thread.id)
+        take(store, ask(store, thread.id))
+        ask(store, thread.id)
+        store.note_request(NewRequest(id="r1", thread_id=thread.id, thought_id=thread.tip, voice="Echo"))
+        store.note_reply("r1", "proposal")
+        store.keep_prompt("You are Echo.")
+        store.keep_model("d1", "SmolLM2", {})
+    return path
+
+
 @pytest.fixture
-def raw(store: Store, path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection of somebody else to a store with a row in every table of facts."""
-    thread = begun(store)
-    go_on(store, thread.id)
-    take(store, ask(store, thread.id))
-    ask(store, thread.id)
-    store.note_request(NewRequest(id="r1", thread_id=thread.id, thought_id=thread.tip, voice="Echo"))
-    store.note_reply("r1", "proposal")
-    store.keep_prompt("You are Echo.")
-    store.keep_model("d1", "SmolLM2", {})
+def path(filled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(filled, tmp_path / "inner.db"))
+
+
+@pytest.fixture
+def raw(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of somebody else."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         yield connection

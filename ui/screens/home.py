@@ -13,4 +13,4 @@ def show(here: House) -> None:
     place.follow(begin(here).open)
     last = here.store.threads(limit=LAST)
     if last:
-        place.follow(shelf(here, "last", last, head="last threads").open)
+        place.follow(shelf(here, "last", last, name="Last threads", head="last threads").open)

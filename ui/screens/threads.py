@@ -12,8 +12,9 @@ from ui.house import House
 def show(here: House) -> None:
     st.html('<div class="pagehead"><h1>Threads</h1></div>')
     empty = "No thread yet. The first begins with one line."
-    place.follow(shelf(here, "all", here.store.threads(), acts=True, empty=empty).open)
+    place.follow(shelf(here, "all", here.store.threads(), name="All threads", acts=True, empty=empty).open)
     archived = here.store.threads(archived=True)
     if archived:
         st.html('<div style="height:2.5rem"></div>')
-        place.follow(shelf(here, "archived", archived, head="archived", acts=True, archived=True).open)
+        old = shelf(here, "archived", archived, name="Archived", head="archived", acts=True, archived=True)
+        place.follow(old.open)

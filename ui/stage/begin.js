@@ -81,7 +81,7 @@ class Begin {
     if (this.going) return;
     const opening = whole(this.box.value);
     const limit = this.data.limit;
-    if (!opening.trim()) return this.refuse("Write a few words first; one is enough.");
+    if (/^[\p{Z}\p{C}]*$/u.test(opening)) return this.refuse("Write a few words first; one is enough.");
     if (opening.trim().length > limit) {
       return this.refuse(`That is ${opening.trim().length.toLocaleString("en")} characters; the limit is ${limit.toLocaleString("en")}. Nothing is lost: shorten it here, or begin with its first part.`);
     }

@@ -20,6 +20,7 @@ class Shelf {
     if (told === this.told) return;
     this.told = told;
     this.data = data;
+    this.root.setAttribute("aria-label", data.name);
     this.root.classList.toggle("short", data.short);
     this.root.classList.toggle("full", !data.short && data.acts);
     this.root.querySelector(".head").textContent = data.head;
