@@ -236,7 +236,7 @@ class Dialogue:
             cooldown=place.mode.cooldown,
             unit=place.mode.unit,
         )
-        decisions = self._store.decisions(thread.id)[-GATE_HISTORY:]
+        decisions = self._store.decisions(thread.id, last=GATE_HISTORY)
         gate = Gate(profile, [decision.reading for decision in decisions], self._now)
         lead = await step.lead()
         read = step_signals(
@@ -305,7 +305,7 @@ class Dialogue:
     async def _draw_again(self, place: Place, step: Step, refused: ForkRecord) -> None:
         """Another draw after "none of these": no decision of the gate, so nothing is charged to its budget."""
         thread = place.thread
-        earlier = [f for f in self._store.forks(thread.id) if f.thought_id == refused.thought_id]
+        earlier = self._store.forks(thread.id, at=refused.thought_id)
         drawn = await step.again(earlier)
         shown = drawn.clusters[:SHOWN_AGAIN]
         reason = "another draw, without those" if shown else "nothing else comes: say it in your own words"

@@ -36,20 +36,8 @@ from orchestrator.text import scrub
 class StepsSide(Connected):
     # ---- asking ----
 
-    def note_request(self, new: NewRequest) -> RequestRecord:
-        """Before the ask is sent. Noting the same id again changes nothing."""
-        with self._write() as pen:
-            _ask(pen, new)
-            query = queries.shown(request, RequestRecord).where(request.c.id == new.id)
-            return queries.records(pen.connection, query, RequestRecord)[0]
-
-    def note_reply(self, request_id: str, outcome: Outcome, text: str = "", code: str = "") -> bool:
-        """How a request ended. The first end stands: True if it is this one."""
-        with self._write() as pen:
-            return _end(pen, request_id, outcome, text, code)
-
     def note_requests(self, news: Sequence[NewRequest]) -> None:
-        """All of them in one transaction, before the first is sent: a fork asks seven times."""
+        """Before the first is sent, all in one transaction: a fork asks seven times. Each id is noted once."""
         with self._write() as pen:
             for new in news:
                 _ask(pen, new)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store import NewRequest, Store
+from orchestrator.store import NewReply, NewRequest, Store
 from orchestrator.store.tables import INSERT_ONLY, metadata
 from tests.store.tools import ask, begun, go_on, take
 
@@ -24,8 +24,8 @@ def filled(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         go_on(store, thread.id)
         take(store, ask(store, thread.id))
         ask(store, thread.id)
-        store.note_request(NewRequest(id="r1", thread_id=thread.id, thought_id=thread.tip, voice="Echo"))
-        store.note_reply("r1", "proposal")
+        store.note_requests([NewRequest(id="r1", thread_id=thread.id, thought_id=thread.tip, voice="Echo")])
+        store.note_replies([NewReply(request_id="r1", outcome="proposal")])
         store.keep_prompt("You are Echo.")
         store.keep_model("d1", "SmolLM2", {})
     return path

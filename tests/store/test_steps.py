@@ -326,15 +326,21 @@ class TestRequests:
         )
 
     def test_a_request_is_open_until_its_first_end(self, store: Store) -> None:
-        asked = store.note_request(self.new(store))
-        assert store.open_requests() == [asked]
+        new = self.new(store)
+        store.note_requests([new])
+        (asked,) = store.open_requests()
         assert (asked.id, asked.voice, asked.seed) == ("r1", "Echo", 2**62)
-        assert store.note_reply("r1", "proposal", "Hm.") is True
-        assert store.note_reply("r1", "late", "Later.") is False
+        store.note_replies([NewReply(request_id="r1", outcome="proposal", text="Hm.")])
         assert store.open_requests() == []
+        store.note_replies([NewReply(request_id="r1", outcome="late", text="Later.")])
+        assert store.lose_open_requests() == 0
 
     def test_noting_a_request_twice_changes_nothing(self, store: Store) -> None:
-        assert store.note_request(self.new(store)) == store.note_request(self.new(store))
+        new = self.new(store)
+        store.note_requests([new])
+        (first,) = store.open_requests()
+        store.note_requests([new.model_copy(update={"voice": "Doubt"})])
+        assert store.open_requests() == [first]
 
     def test_requests_and_replies_of_one_fork_go_in_together(self, store: Store) -> None:
         store.note_requests([self.new(store, name) for name in ("a", "b", "c")])
@@ -348,13 +354,13 @@ class TestRequests:
 
     def test_after_a_restart_open_requests_are_lost_once(self, store: Store) -> None:
         store.note_requests([self.new(store, name) for name in ("a", "b")])
-        store.note_reply("a", "declined", code="empty")
+        store.note_replies([NewReply(request_id="a", outcome="declined", code="empty")])
         assert store.lose_open_requests() == 1
         assert store.lose_open_requests() == 0
 
     def test_a_reply_to_nothing_is_refused(self, store: Store) -> None:
         with pytest.raises(StoreError):
-            store.note_reply("never asked", "proposal")
+            store.note_replies([NewReply(request_id="never asked", outcome="proposal")])
 
     def test_prompts_and_models_are_kept_once_under_their_digest(self, store: Store) -> None:
         digest = store.keep_prompt("You are Echo.")
