@@ -21,6 +21,7 @@ def main() -> int:
         logging.basicConfig(
             level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         settings.make_dirs()
         from ui.server import (
             serve,  # Streamlit takes a second to import: only once the settings are known good

@@ -143,16 +143,15 @@ class Acts:
         return fork
 
     def _second(self, event: Choose, page: str, fork: ForkRecord) -> str:
-        """Somebody chose first: the same page, sent again, is answered as the first time. Raises Dropped."""
+        """There is a choice already. The very same one, sent again, is answered as the first. Raises Dropped."""
         choice = fork.choice
         assert choice is not None
         same = (choice.kind, choice.option_id) == (event.kind, event.option) and (
             event.kind not in ("edit", "own") or (choice.text or "").strip() == (event.text or "").strip()
         )
-        if same or self.winner(fork.id) == page:
+        if same:
             return ""
-        name = "Another page" if choice.arbiter == "me" else choice.arbiter
-        raise Dropped(f"{view.who(choice, view.keys(fork), name)} a moment ago.")
+        raise Dropped(view.told(fork, choice, mine=self.winner(fork.id) == page))
 
     # ---- own words, undo --------------------------------------------------------------------------------------
 

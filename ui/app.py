@@ -1,5 +1,7 @@
 """The script Streamlit runs: frame, sidebar, and the screen the address asks for."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from ui import house, place
@@ -9,15 +11,18 @@ from ui.theme import STYLE
 
 SHORT = 12
 """Threads in the sidebar; all of them have a screen of their own."""
+ICON = str(Path(__file__).with_name("stage") / "icon.svg")
 
-st.set_page_config(page_title="Inner Dialogue", layout="centered", initial_sidebar_state="auto")
+st.set_page_config(
+    page_title="Inner Dialogue", page_icon=ICON, layout="centered", initial_sidebar_state="auto"
+)
 st.html(STYLE)
 
 here = house.current()
 asked, page = place.asked_thread(), place.asked_page()
 with st.sidebar:
     recent = here.store.threads(limit=SHORT)
-    beside = shelf(
+    shelf(
         here,
         "sidebar",
         recent,
@@ -27,7 +32,6 @@ with st.sidebar:
         above=(Link("Begin anew", {}, asked is None and page != place.THREADS),),
         below=(Link("All threads", {place.PAGE: place.THREADS}, page == place.THREADS),) if recent else (),
     )
-    place.follow(beside.open)
 
 if asked is not None:
     thread.show(here, asked)

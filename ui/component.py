@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import Any
 
@@ -18,6 +18,7 @@ from streamlit.components.v2.types import ComponentRenderer
 
 from orchestrator.store import ThreadRecord, ThreadSummary
 from orchestrator.text import OPENING_LIMIT
+from ui import place
 from ui.house import House
 from voices.role import ModeSpec
 
@@ -65,20 +66,20 @@ def session_token(house: House) -> str:
     return house.doors.token(context.session_id if context else "none")
 
 
-def stage(house: House, thread: ThreadRecord) -> Any:
-    """The thread itself. `bell` rings when the list of threads should be read again."""
+def stage(house: House, thread: ThreadRecord) -> None:
+    """The thread itself. Its `bell` has the script run again, so that the list of threads is read anew."""
     data = {"thread": thread.id, "title": thread.title, "token": session_token(house)}
-    return _renderer("stage")(key=f"stage-{thread.id}", data=data, on_bell_change=lambda: None)
+    _renderer("stage")(key=f"stage-{thread.id}", data=data, on_bell_change=lambda: None)
 
 
-def begin(house: House) -> Any:
-    """The first line. `open` leads to the thread that was begun."""
+def begin(house: House) -> None:
+    """The first line; leads to the thread that was begun."""
     modes = [
         {"name": mode.name, "title": mode.title, "placeholder": mode.placeholder, "help": _help(mode)}
         for mode in sorted(house.modes.values(), key=_first_journal)
     ]
     data = {"modes": modes, "limit": OPENING_LIMIT, "token": session_token(house)}
-    return _renderer("begin")(key="begin", data=data, on_open_change=lambda: None)
+    _renderer("begin")(key="begin", data=data, on_open_change=partial(place.follow, "begin"))
 
 
 def shelf(
@@ -95,9 +96,8 @@ def shelf(
     current: str = "",
     above: Sequence[Link] = (),
     below: Sequence[Link] = (),
-) -> Any:
-    """A list of threads; `name` is what a screen reader calls it. `open` says where a link leads; `bell` rings when
-    the list has changed."""
+) -> None:
+    """A list of threads, each a link to it; `name` is what a screen reader calls it."""
     now = datetime.now(UTC)
     data = {
         "threads": [_line(house, one, now) for one in threads],
@@ -112,7 +112,9 @@ def shelf(
         "below": [vars(link) for link in below],
         "token": session_token(house),
     }
-    return _renderer("shelf")(key=key, data=data, on_open_change=lambda: None, on_bell_change=lambda: None)
+    _renderer("shelf")(
+        key=key, data=data, on_open_change=partial(place.follow, key), on_bell_change=lambda: None
+    )
 
 
 def _line(house: House, thread: ThreadSummary, now: datetime) -> dict[str, Any]:

@@ -193,8 +193,7 @@ class Room:
         if (choice := fork.choice) is None:
             return
         winner = self._hub.acts.winner(fork.id)
-        name = "Another page" if choice.arbiter == "me" else choice.arbiter
-        text = f"{view.who(choice, view.keys(fork), name)} a moment ago."
+        text = view.told(fork, choice)
         for client in self.clients:
             mine = client.page == winner
             message = {"type": "choice", "fork": fork.id, "kind": choice.kind, "option": choice.option_id}

@@ -6,8 +6,6 @@ Owns the query parameters. Must not know what is on a screen.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
 import streamlit as st
 
 THREAD = "thread"
@@ -25,9 +23,11 @@ def asked_page() -> str:
     return str(st.query_params.get(PAGE, ""))
 
 
-def follow(asked: Any) -> None:
-    """Lead to what a component's link asked for ({"thread": id}, {"page": name}, {}); nothing asked: stay."""
-    if not isinstance(asked, Mapping):
-        return
-    st.query_params.from_dict({key: str(asked[key]) for key in (THREAD, PAGE) if asked.get(key)})
-    st.rerun()
+def follow(key: str) -> None:
+    """Callback of a component's `open`: lead to what its link asked for ({"thread": id}, {"page": name}, {}).
+
+    A callback runs before the script, so that the very run the click caused shows the new screen.
+    """
+    asked = st.session_state[key].get("open")
+    if isinstance(asked, Mapping):
+        st.query_params.from_dict({name: str(asked[name]) for name in (THREAD, PAGE) if asked.get(name)})

@@ -6,7 +6,7 @@ nothing: what it needs is handed to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.feed import Status
@@ -141,18 +141,14 @@ def path(change: Change) -> Json:
     return {"type": "path", "keep": change.keep, "thoughts": [thought(one) for one in change.thoughts]}
 
 
-def who(choice: ChoiceRecord, keys: Mapping[str, int | None], name: str) -> str:
-    """ "Ana chose 2", as the other pages read it."""
-    key = keys.get(choice.option_id or "")
-    if choice.kind == "option":
-        return f"{name} chose {key}" if key else f"{name} chose"
-    return (
-        name
-        + {"edit": " took an edited option", "own": " answered in own words", "none": " refused all"}[
-            choice.kind
-        ]
-    )
-
-
-def keys(record: ForkRecord) -> dict[str, int | None]:
-    return {one.id: one.key for one in record.options}
+def told(record: ForkRecord, choice: ChoiceRecord, *, mine: bool = False) -> str:
+    """ "Ana chose 2 a moment ago.", for everybody else; "me" is whoever sits at another page of this interface."""
+    name = "You" if mine else "Another page" if choice.arbiter == "me" else choice.arbiter
+    key = next((one.key for one in record.options if one.id == choice.option_id), None)
+    did = {
+        "option": f"chose {key}" if key else "chose",
+        "edit": "took an edited option",
+        "own": "answered in own words",
+        "none": "refused all",
+    }
+    return f"{name} {did[choice.kind]} a moment ago."

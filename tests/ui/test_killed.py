@@ -19,7 +19,7 @@ from orchestrator.settings import Settings
 from orchestrator.store import ForkRecord, Store, ThreadRecord
 from tests.ui.stage_double import StageDouble
 from ui.doors import Doors, key_at
-from ui.server import KEY_FILE
+from ui.server import KEY_FILE, listen
 
 
 @contextmanager
@@ -44,6 +44,22 @@ def interface(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], int]]
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+async def test_a_taken_port_is_one_line_and_an_exit_code(settings: Settings) -> None:
+    with closing(listen("127.0.0.1", 0)) as taken:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "ui",
+            "--port",
+            str(taken.getsockname()[1]),
+            env={**os.environ, **settings.environment()},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await process.communicate()
+    assert process.returncode == 3
+    assert re.fullmatch(r"Port \d+ on 127\.0\.0\.1 is taken\. .+\n", said.decode())
 
 
 def line(settings: Settings, port: int, thread: str) -> connect:

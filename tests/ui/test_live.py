@@ -10,6 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from orchestrator.errors import StoreBusy
 from orchestrator.feed import Gap, Publisher, StoreChanged, VoiceEvent, Words
 from orchestrator.settings import Settings
 from orchestrator.store import ForkRecord, Store, ThreadRecord
@@ -166,6 +167,47 @@ class TestChoosing:
             fork.options[0].id,
             "It felt like a door.",
         )
+
+    async def test_a_click_that_could_not_be_saved_is_to_be_sent_again(
+        self,
+        server: Server,
+        store: Store,
+        thread: ThreadRecord,
+        fork: ForkRecord,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        event = uuid.uuid4().hex
+        choose = store.choose
+
+        def busy(*_: object, **__: object) -> None:
+            raise StoreBusy("The store is being written by another process.")
+
+        async with server.page(thread.id) as page:
+            monkeypatch.setattr(store, "choose", busy)
+            refused = await page.choose(fork, 1, event_id=event)
+            monkeypatch.setattr(store, "choose", choose)
+            saved = await page.choose(fork, 1, event_id=event)
+        assert (refused["ok"], refused["again"]) == (False, True)
+        assert "Nothing was saved yet" in refused["message"]
+        assert saved["ok"]
+
+    async def test_an_error_of_ours_is_answered_in_words_and_the_page_lives_on(
+        self,
+        server: Server,
+        store: Store,
+        thread: ThreadRecord,
+        fork: ForkRecord,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def broken(*_: object) -> None:
+            raise RuntimeError("a secret path")
+
+        async with server.page(thread.id) as page:
+            with monkeypatch.context() as patch:
+                patch.setattr(store, "rename", broken)
+                ack = await page.say("rename", title="x")
+            assert (ack["ok"], ack["message"]) == (False, "That went wrong here; it is in the log.")
+            assert (await page.choose(fork, 1))["ok"]
 
 
 class TestOwnWords:

@@ -80,6 +80,19 @@ class TestScreens:
         assert not [one for one in (*test.markdown, *test.sidebar.markdown) if "bold" in one.value]
 
 
+class TestErrors:
+    def test_a_page_that_fails_says_so_without_a_traceback(self) -> None:
+        def script() -> None:
+            from ui.theme import on_script_error
+
+            on_script_error(ValueError("a secret path"))
+
+        test = AppTest.from_function(script, default_timeout=30).run()
+        assert not test.exception
+        assert "This page stumbled." in text(test)
+        assert "secret" not in text(test)
+
+
 class TestWords:
     @pytest.mark.parametrize("component", PARTS)
     def test_the_scripts_never_write_markup(self, component: str) -> None:
@@ -92,7 +105,7 @@ class TestWords:
         folder = resources.files("ui") / "stage"
         for part in folder.iterdir():
             found = re.findall(r"https?://[^\s\"']+", part.read_text(encoding="utf-8"))
-            assert set(found) <= {"http://www.w3.org/2000/svg"}, part.name
+            assert set(found) <= {"http://www.w3.org/2000/svg"}, part.name  # a name, not an address
 
     def test_time_is_told_coarsely(self, thread: ThreadRecord) -> None:
         now = thread.created_at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ui import place
 from ui.component import begin, shelf
 from ui.house import House
 
@@ -10,7 +9,7 @@ LAST = 5
 
 
 def show(here: House) -> None:
-    place.follow(begin(here).open)
+    begin(here)
     last = here.store.threads(limit=LAST)
     if last:
-        place.follow(shelf(here, "last", last, name="Last threads", head="last threads").open)
+        shelf(here, "last", last, name="Last threads", head="last threads")

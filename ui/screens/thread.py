@@ -28,7 +28,7 @@ def show(here: House, asked: str) -> None:
     except UnknownThread:
         st.html(LOST)
         ways = (Link("Begin anew", {}), Link("All threads", {place.PAGE: place.THREADS}))
-        place.follow(shelf(here, "lost", (), name="Ways on", short=True, above=ways).open)
+        shelf(here, "lost", (), name="Ways on", short=True, above=ways)
         return
     stage(here, thread)
     with st.sidebar:

@@ -20,12 +20,14 @@ class Begin {
       this.begin();
     });
     this.box.addEventListener("input", () => {
+      direct(this.box);
       this.trouble("");
       memory.write(OPENING_BOX, this.box.value.length > 200_000 ? null : this.box.value);
     });
     this.modes.addEventListener("click", (event) => this.pick(event.target.closest("[data-mode]")));
     this.modes.addEventListener("keydown", (event) => this.rove(event));
     this.box.value = memory.read(OPENING_BOX) ?? "";
+    direct(this.box);
   }
 
   tell(component) {

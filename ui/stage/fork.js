@@ -75,7 +75,6 @@ class Fork {
   card(option) {
     const [before, after] = parted(option.text, option.prefix);
     const text = el("span", "text", ...(before ? [el("span", "before", before)] : []), el("span", "after", after));
-    text.dir = "auto";
     const bar = el("i");
     bar.style.setProperty("--p", `${Math.round(option.p * 100)}%`);
     const share = el("span", "p", bar, option.p.toFixed(2).replace(/^0/, ""));
@@ -157,7 +156,7 @@ class Fork {
     const box = el("textarea");
     box.value = option.text.trim();
     box.rows = 2;
-    box.dir = "auto";
+    direct(box);
     box.setAttribute("aria-label", `Edit option ${option.key}`);
     const editor = el("div", "card editing", card.querySelector(".key").cloneNode(true), box, this.hint());
     editor.dataset.option = option.id;

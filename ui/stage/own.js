@@ -17,6 +17,7 @@ class Own {
     this.form.addEventListener("pointerdown", (event) => {
       if (event.target === this.form) setTimeout(() => this.box.focus());
     });
+    direct(this.box);
     this.box.addEventListener("input", () => this.changed());
     this.box.addEventListener("keydown", (event) => this.typed(event));
   }
@@ -41,6 +42,7 @@ class Own {
   }
 
   changed() {
+    direct(this.box);
     clearTimeout(this.later);
     this.later = setTimeout(() => this.flush(), DRAFT_MS);
   }
