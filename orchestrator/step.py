@@ -269,7 +269,7 @@ class Step:
 
     async def _ask(self, ask: Ask, new: NewRequest, phase: str) -> Spoken | Declined:
         def partial(heard: Partial) -> None:
-            self._hear(ask.voice, heard.text, phase)
+            self._hear(ask.voice, heard.text.lstrip(), phase)
 
         place, began = self._place, time.monotonic()
         answer = await self._choir.ask(

@@ -133,6 +133,8 @@ class Room:
         if self.scene is None:
             return
         status = view.status(self.scene, self._hub.status, here=self._hub.here)
+        if status["state"] == "resting":  # stopped in the middle: those words are not said
+            self.words.clear()
         if status != self._status:
             self._status = status
             self.broadcast(status)

@@ -6,6 +6,7 @@ Owns the query parameters. Must not know what is on a screen.
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 import streamlit as st
 
 THREAD = "thread"

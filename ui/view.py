@@ -80,9 +80,9 @@ def status(scene: Scene, feed: Status | None, *, here: bool) -> Json:
     said = feed.threads.get(record.id) if feed and here else None
     if scene.fork is not None:
         state = "waiting"
-    elif said is not None and said.state != "waiting":
-        state = said.state
-    else:
+    elif said is not None and said.state == "paused":
+        state = "paused"
+    else:  # from the store alone: what the feed said last may be older than a "stop"
         state = "thinking" if record.remaining > 0 or scene.kept else "resting"
     spoken = {name: one.state for name, one in feed.voices.items()} if feed and here else {}
     return {

@@ -105,11 +105,20 @@ class Visit(Protocol):
     ) -> Page: ...
 
 
+@pytest.fixture(scope="module")
+def contexts(chromium: Browser) -> Iterator[dict[tuple[bool, bool, bool], BrowserContext]]:
+    """Kept for a module: Streamlit's scripts are 10 MB, and a new context would fetch and compile them again.
+    What a page remembers is remembered per tab, so pages do not meet."""
+    kept: dict[tuple[bool, bool, bool], BrowserContext] = {}
+    yield kept
+    for context in kept.values():
+        context.close()
+
+
 @pytest.fixture
-def visit(chromium: Browser) -> Iterator[Visit]:
+def visit(chromium: Browser, contexts: dict[tuple[bool, bool, bool], BrowserContext]) -> Iterator[Visit]:
     """Open a watched page: `visit(url, phone=…, dark=…, still=…)`. `still`: prefers reduced motion."""
-    contexts: list[BrowserContext] = []
-    watches: list[Watch] = []
+    visits: list[tuple[Page, Watch]] = []
 
     def open_page(
         url: str,
@@ -119,31 +128,36 @@ def visit(chromium: Browser) -> Iterator[Visit]:
         still: bool = False,
         provokes: tuple[str, ...] = (),
     ) -> Page:
-        context = chromium.new_context(
-            viewport=PHONE if phone else DESK,  # type: ignore[arg-type]
-            color_scheme="dark" if dark else "light",
-            reduced_motion="reduce" if still else "no-preference",
-            has_touch=phone,
-            is_mobile=phone,
-            device_scale_factor=1,
-        )
-        context.set_default_timeout(WAIT_MS)
-        contexts.append(context)
+        key = (phone, dark, still)
+        if key not in contexts:
+            contexts[key] = new_context(chromium, *key)
+        page = contexts[key].new_page()
         watch = Watch(urlsplit(url).netloc, allowed=provokes)
-        watches.append(watch)
-        page = context.new_page()
+        visits.append((page, watch))
         page.on("request", watch.request)
-        page.on("websocket", lambda ws: None)
         page.on("console", watch.console)
         page.on("pageerror", watch.broke)
-        page.goto(url, wait_until="domcontentloaded")
+        page.goto(url, wait_until="commit")
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
-    for watch in watches:
+    for page, _ in visits:
+        page.close()
+    for _, watch in visits:
         watch.check()
+
+
+def new_context(chromium: Browser, phone: bool, dark: bool, still: bool) -> BrowserContext:
+    context = chromium.new_context(
+        viewport=PHONE if phone else DESK,  # type: ignore[arg-type]
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce" if still else "no-preference",
+        has_touch=phone,
+        is_mobile=phone,
+        device_scale_factor=1,
+    )
+    context.set_default_timeout(WAIT_MS)
+    return context
 
 
 # ---- an interface with a scripted orchestrator ------------------------------------------------------------------
@@ -235,6 +249,15 @@ def begin(page: Page, opening: str, mode: str = "journal") -> str:
     page.locator(".stage[data-ready=true]").wait_for()
     page.wait_for_url("**/?thread=*")
     return page.url.rsplit("thread=", 1)[1]
+
+
+def on_thread(
+    interface: Interface, visit: Visit, opening: str, mode: str = "journal", **how: bool
+) -> tuple[Page, str]:
+    """A page on a new thread that was begun elsewhere, and the thread's id."""
+    with interface.store() as store:
+        thread = store.begin(mode, opening, stride=12).id
+    return visit(interface.thread_url(thread), **how), thread
 
 
 def fork(page: Page) -> Any:

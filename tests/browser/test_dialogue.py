@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Interface, Visit, begin, calm, fork
+from tests.browser.conftest import Interface, Visit, begin, calm, fork, on_thread
 from tests.ui.stage_double import LINES, OPTIONS, PREFIX, REASON
 
 OPENING = "I said yes to the new project and now I cannot sleep."
@@ -31,8 +31,7 @@ def test_begin_a_journal_meet_a_fork_and_choose_with_a_key(interface: Interface,
 
 
 def test_a_card_is_chosen_by_click_and_by_arrows_and_enter(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    thread = begin(page, OPENING)
+    page, thread = on_thread(interface, visit, OPENING)
     fork(page).locator(".card").nth(2).click()
     expect(page.locator(".thoughts .text").nth(4)).to_have_text(PREFIX + OPTIONS[0][2][0])
     fork(page)
@@ -47,8 +46,7 @@ def test_a_card_is_chosen_by_click_and_by_arrows_and_enter(interface: Interface,
 
 
 def test_any_letter_starts_own_words_and_enter_says_them(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    thread = begin(page, OPENING)
+    page, thread = on_thread(interface, visit, OPENING)
     fork(page)
     page.keyboard.type("no, it was the money: 1, 2 or 3 rounds of it")
     expect(page.locator(".words")).to_have_value("no, it was the money: 1, 2 or 3 rounds of it")
@@ -64,8 +62,7 @@ def test_any_letter_starts_own_words_and_enter_says_them(interface: Interface, v
 
 
 def test_the_keys_of_streamlit_are_letters_here(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    begin(page, OPENING)
+    page, _ = on_thread(interface, visit, OPENING)
     fork(page)
     page.keyboard.type("really, c or r")
     expect(page.locator(".words")).to_have_value("really, c or r")
@@ -73,8 +70,7 @@ def test_the_keys_of_streamlit_are_letters_here(interface: Interface, visit: Vis
 
 
 def test_an_option_is_edited_before_it_is_taken(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    thread = begin(page, OPENING)
+    page, thread = on_thread(interface, visit, OPENING)
     fork(page)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("e")
@@ -95,8 +91,7 @@ def test_an_option_is_edited_before_it_is_taken(interface: Interface, visit: Vis
 
 
 def test_none_of_these_brings_another_draw(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    thread = begin(page, OPENING)
+    page, thread = on_thread(interface, visit, OPENING)
     first = fork(page).get_attribute("data-fork")
     page.keyboard.press("x")
     expect(page.locator(f".fork:not(.answered):not([data-fork='{first}']) .card")).to_have_count(2)
@@ -110,8 +105,7 @@ def test_none_of_these_brings_another_draw(interface: Interface, visit: Visit) -
 def test_undo_goes_back_over_automatic_thoughts_to_the_last_decision(
     interface: Interface, visit: Visit
 ) -> None:
-    page = visit(interface.url)
-    thread = begin(page, OPENING)
+    page, thread = on_thread(interface, visit, OPENING)
     fork(page)
     page.keyboard.press("1")
     expect(page.locator(".thoughts > li")).to_have_count(8)
@@ -130,8 +124,7 @@ def test_undo_goes_back_over_automatic_thoughts_to_the_last_decision(
 
 
 def test_a_reload_shows_the_same_fork_and_the_draft(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    thread = begin(page, OPENING)
+    page, thread = on_thread(interface, visit, OPENING)
     before = fork(page).get_attribute("data-fork")
     page.keyboard.type("half a thou")
     with page.expect_event("websocket"):
@@ -159,8 +152,7 @@ def test_of_two_pages_the_first_wins_and_the_other_is_told(interface: Interface,
 
 
 def test_the_ways_not_taken_can_be_looked_at(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    begin(page, OPENING)
+    page, _ = on_thread(interface, visit, OPENING)
     fork(page)
     page.keyboard.press("1")
     page.locator(".thoughts .ways").click()
@@ -168,8 +160,7 @@ def test_the_ways_not_taken_can_be_looked_at(interface: Interface, visit: Visit)
 
 
 def test_a_thread_is_renamed_on_its_page_and_in_the_list(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    thread = begin(page, OPENING)
+    page, thread = on_thread(interface, visit, OPENING)
     page.locator(".title[aria-label]").fill("the new project")
     page.keyboard.press("Enter")
     expect(page.locator(".shelf.short [aria-current] .title")).to_have_text("the new project")
@@ -180,8 +171,7 @@ def test_a_thread_is_renamed_on_its_page_and_in_the_list(interface: Interface, v
 def test_the_list_opens_renames_archives_and_the_back_button_returns(
     interface: Interface, visit: Visit
 ) -> None:
-    page = visit(interface.url)
-    thread = begin(page, "a thread for the list")
+    page, thread = on_thread(interface, visit, "a thread for the list")
     fork(page)
     page.locator(".shelf.short .below a").click()
     row = page.locator(f".shelf.full [data-thread='{thread}']")
@@ -200,8 +190,7 @@ def test_the_list_opens_renames_archives_and_the_back_button_returns(
 
 
 def test_a_thread_is_saved_as_markdown(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    begin(page, OPENING)
+    page, _ = on_thread(interface, visit, OPENING)
     fork(page)
     with page.expect_download() as waiting:
         page.get_by_text("Save as Markdown").click()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Interface, Visit, begin, fork, running
+from tests.browser.conftest import Interface, Visit, begin, fork, on_thread, running
 from tests.ui.stage_double import Script
 
 HOSTILE = (
@@ -71,8 +71,7 @@ def test_an_unknown_thread_is_a_kind_page_with_a_way_home(interface: Interface, 
 
 
 def test_a_double_click_is_one_choice(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    thread = begin(page, "a double click")
+    page, thread = on_thread(interface, visit, "a double click")
     fork(page).locator(".card").first.dblclick()
     expect(page.locator(".thoughts > li")).to_have_count(8)
     with interface.store() as store:
@@ -80,8 +79,7 @@ def test_a_double_click_is_one_choice(interface: Interface, visit: Visit) -> Non
 
 
 def test_a_silent_voice_is_named(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    begin(page, "somebody falls silent")
+    page, _ = on_thread(interface, visit, "somebody falls silent")
     fork(page)
     interface.double.fall_silent("Doubt")
     expect(page.locator(".notice")).to_have_text("Doubt fell silent, back in a moment")
@@ -90,8 +88,7 @@ def test_a_silent_voice_is_named(interface: Interface, visit: Visit) -> None:
 
 
 def test_a_click_is_kept_while_the_orchestrator_is_away(interface: Interface, visit: Visit) -> None:
-    page = visit(interface.url)
-    thread = begin(page, "the orchestrator goes away")
+    page, thread = on_thread(interface, visit, "the orchestrator goes away")
     fork(page)
     interface.double.stop()
     try:

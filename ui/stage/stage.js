@@ -121,7 +121,7 @@ class Stage {
   }
 
   words(words) {
-    if (this.fork.open) return;
+    if (this.fork.open || this.status?.state === "resting") return;
     this.stream.follow(() => {
       if (this.fork.fork) this.fork.show(null);
       this.stream.speak(words);
@@ -132,6 +132,8 @@ class Stage {
   edges(status = this.status) {
     this.status = status;
     if (!status.state) return;
+    if (this.root.dataset.state !== status.state) this.stream.follow(() => (this.root.dataset.state = status.state));
+    if (status.state === "resting") this.stream.unsay();
     if (this.root.getRootNode().activeElement !== this.title) this.title.value = status.title;
     this.$(".count").textContent = status.steps ? `asked ${status.asked} of ${status.steps}` : "";
     this.$(".undo").disabled = !status.undo;

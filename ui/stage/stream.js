@@ -148,6 +148,11 @@ class Stream {
     item.querySelector(".text").textContent = text;
   }
 
+  // What was being said when the voices were stopped is not said; my own words stay on their way.
+  unsay() {
+    this.speaking.querySelectorAll(":scope > :not(.mine)").forEach((one) => one.remove());
+  }
+
   // My words on their way into the thread.
   mine(text) {
     this.speaking.replaceChildren(el("li", "mine", this.humanBody(el("span", "text", text), true)));
