@@ -102,6 +102,21 @@ def test_none_of_these_brings_another_draw(interface: Interface, visit: Visit) -
         assert [one.choice.kind for one in store.forks(thread) if one.choice] == ["none", "option"]
 
 
+def test_nothing_jumps_while_one_draw_follows_another(interface: Interface, visit: Visit) -> None:
+    page, _ = on_thread(interface, visit, OPENING)
+    fork(page)
+
+    def places() -> list[float]:
+        return [box["y"] for item in page.locator(".thoughts > li").all() if (box := item.bounding_box())]
+
+    before = places()
+    page.keyboard.press("x")
+    expect(page.locator(".fork:not(.answered) .card")).to_have_count(2)
+    assert places() == before
+    page.keyboard.type("or own words")
+    assert places() == before
+
+
 def test_undo_goes_back_over_automatic_thoughts_to_the_last_decision(
     interface: Interface, visit: Visit
 ) -> None:

@@ -98,10 +98,10 @@ def test_a_journal_entry_from_the_first_words_to_the_store(home: Home, url: str,
         path = store.path(thread)
         assert path[0].text == OPENING
         assert path[-1].id == again.thought_id
-        chosen = next(thought for thought in path if thought.choice_id)
+        (chosen,) = (thought for thought in path if thought.via == "key")
         assert chosen.text == second.text
-        assert chosen.via == "key"
+        assert chosen.author == second.voices[0]
         assert any(thought.text == OWN and thought.human for thought in store.tree(thread))
-        kinds = [f.choice.kind for f in store.forks(thread) if f.choice]
-        assert kinds[:2] == ["option", "own"]
+        mine = [f.choice for f in store.forks(thread) if f.choice and f.choice.via != "auto"]
+        assert [(choice.kind, choice.via) for choice in mine] == [("option", "key"), ("own", "text")]
         assert store.integrity() == []
