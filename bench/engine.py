@@ -1,8 +1,8 @@
 """What four voices cost over the bare model, and what the whole program takes: `python -m bench.engine [--json]`.
 
 The fork: four voices of 24 tokens on a thread of 400, asked through the real bus of real voice processes, the
-engine taking every signal of every token. The peer: a bare `llama_decode` loop in this process over the same
-batches, same GGUF, same thread count, logits read and nothing computed from them. The two take turns, so that
+engine taking every signal of every token. The peer: a bare `llama_decode` loop (bench.bare) over the same batches,
+same GGUF, same thread count, logits read and nothing computed from them. The two take turns, so that
 other load on the machine meets both; the figure is the median of the ratios.
 """
 
@@ -30,7 +30,6 @@ from rich.table import Table
 
 from orchestrator.bus import Hub
 from voices.engine.client import EngineClient, EngineLost
-from voices.engine.llama import Llama
 from voices.engine.prepare import EMBEDDED, prepare
 from voices.engine.protocol import Info
 from voices.wire import Declined, Proposal, Turn
@@ -56,6 +55,8 @@ lead: true
 ---
 goes on and on with the story.
 """
+SPIN = {"GOMP_SPINCOUNT": "1000"}
+"""Engine and bare loop are processes of one kind: OpenMP waits for its threads in the same way in both."""
 MUST = {"fork_vs_bare_loop": 1.5, "rss_total_mb": 1200.0, "rss_voice_mb": 60.0, "warm_start_s": 15.0}
 
 
@@ -74,7 +75,7 @@ class Processes:
         self.engine = f"ipc://{directory}/engine.sock"
         environment = {
             **os.environ,
-            "GOMP_SPINCOUNT": "1000",
+            **SPIN,
             "INNER_HUB": self.hub,
             "INNER_ENGINE": self.engine,
         }
@@ -109,7 +110,7 @@ class Processes:
             child.wait()
 
 
-def thread_of(llama: Llama, tokens: int, salt: int) -> tuple[Turn, ...]:
+def thread_of(engine: EngineClient, tokens: int, salt: int) -> tuple[Turn, ...]:
     """A thread of about `tokens` tokens; `salt` makes every one new to the cache."""
     turns = [
         Turn(
@@ -119,8 +120,10 @@ def thread_of(llama: Llama, tokens: int, salt: int) -> tuple[Turn, ...]:
         )
     ]
     line = "The tide comes back each night and brings another thing that I had nearly forgotten about us"
-    while sum(len(llama.tokenize(t.text)) + 4 for t in turns) < tokens:
+    total = 0
+    while total < tokens:
         turns.append(Turn(author=VOICES[len(turns) % 4], text=f"{line}, time {len(turns)}."))
+        total += len(engine.tokenize(turns[-1].text)) + 4
     return tuple(turns)
 
 
@@ -140,30 +143,29 @@ async def ask(hub: Hub, voice: str, context: Sequence[Turn], seed: int) -> Propo
     return answer
 
 
-def bare_loop(llama: Llama, prefix: list[int], rows: list[int], tag: int) -> float:
-    """Seconds of bare decodes with the shape of a fork: one batch of tags, then one row a living voice a step.
+class BareLoop:
+    """A process that runs bench.bare: a model, a context, and nothing around `llama_decode`."""
 
-    rows[i] is the number of sequences in decode i; the prefix is in the cache before the clock starts.
-    """
-    token = prefix[-1]
-    for sequence in range(llama.n_seq):
-        llama.cut(sequence, 0)
-    for start in range(0, len(prefix), llama.n_batch):
-        part = prefix[start : start + llama.n_batch]
-        llama.decode(part, range(start, start + len(part)), [0] * len(part), [False] * len(part))
-    n = len(prefix)
-    for sequence in range(1, len(VOICES) + 1):
-        llama.copy(0, sequence, n)
-    began = time.perf_counter()
-    sequences = [s for s in range(1, len(VOICES) + 1) for _ in range(tag)]
-    positions = [n + i for _ in VOICES for i in range(tag)]
-    outputs = [i == tag - 1 for _ in VOICES for i in range(tag)]
-    llama.decode([token] * len(sequences), positions, sequences, outputs)
-    llama.logits(len(sequences) - 1)
-    for step, width in enumerate(rows):
-        llama.decode([token] * width, [n + tag + step] * width, range(1, width + 1), [True] * width)
-        llama.logits(width - 1)
-    return time.perf_counter() - began
+    def __init__(self, model: Path, threads: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.bare", str(model), str(threads)],
+            env={**os.environ, **SPIN},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def seconds(self, shape: dict[str, Any]) -> float:
+        """Seconds of the decodes of one fork of this shape."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(shape) + "\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.communicate()
 
 
 async def wait_for_voices(hub: Hub) -> None:
@@ -176,16 +178,17 @@ async def wait_for_voices(hub: Hub) -> None:
 
 
 async def fork_against_bare_loop(
-    processes: Processes, llama: Llama, repeats: int
+    processes: Processes, bare: BareLoop, repeats: int
 ) -> list[tuple[float, float]]:
     """(seconds of the fork through voices and bus, seconds of the bare loop), `repeats` times in turns."""
     pairs = []
     hub = Hub(processes.hub, processes.directory)
+    engine = EngineClient(processes.engine)
     await hub.start()
     try:
         await wait_for_voices(hub)
         for repeat in range(repeats + 1):
-            context = await asyncio.to_thread(thread_of, llama, THREAD_TOKENS, repeat)
+            context = await asyncio.to_thread(thread_of, engine, THREAD_TOKENS, repeat)
             await ask(
                 hub, "Echo", context, seed=repeat
             )  # the lead: the thread's prefix is in the cache, as in a step
@@ -195,11 +198,12 @@ async def fork_against_bare_loop(
             lengths = [len(p.stats.tokens) for p in spoken if p.stats]
             rows = [sum(length > i + 1 for length in lengths) for i in range(max(lengths) - 1)]
             tag = max(p.stats.prefill for p in spoken if p.stats)
-            prefix = [t for turn in context for t in llama.tokenize(turn.text)]
-            bare = await asyncio.to_thread(bare_loop, llama, prefix, rows, tag)
+            shape = {"prefix": THREAD_TOKENS, "voices": len(VOICES), "tag": tag, "rows": rows}
+            bare_seconds = await asyncio.to_thread(bare.seconds, shape)
             if repeat:  # the first warms both up
-                pairs.append((seconds, bare))
+                pairs.append((seconds, bare_seconds))
     finally:
+        engine.close()
         await hub.stop()
     return pairs
 
@@ -243,9 +247,11 @@ def measure(repeats: int, threads: int | None) -> dict[str, Any]:
         processes = Processes(model, directory / "run", threads)
         try:
             info = processes.info()
-            llama = Llama(model, cells=4096, n_seq=8, threads=info.threads)
-            pairs = asyncio.run(fork_against_bare_loop(processes, llama, repeats))
-            llama.close()
+            bare = BareLoop(model, info.threads)
+            try:
+                pairs = asyncio.run(fork_against_bare_loop(processes, bare, repeats))
+            finally:
+                bare.stop()
         finally:
             processes.stop()
         figures = {"fork_vs_bare_loop": round(statistics.median(a / b for a, b in pairs), 3)}

@@ -22,11 +22,14 @@ from voices.engine.sequence import Sequence
 from voices.engine.template import Template
 from voices.wire import WireError
 
-PROGRESS_SECONDS = 0.05
+PROGRESS_SECONDS = 0.1
 """Least time between two progress messages of one sequence."""
-GATHER_MS = 2
-"""After silence, wait this long for the requests that come with the first: four voices are asked together."""
+GATHER_MS = 6
+"""After silence, wait this long for the requests that come with the first: four voices are asked together, and one that
+joins a decode late costs all of them another one (about 35 ms)."""
 SLOTS = 32
+KNOWN_TEXTS = 4096
+"""Texts whose tokens are remembered."""
 
 
 def measure_threads(llama: Llama, choices: list[int]) -> dict[int, float]:
@@ -69,11 +72,12 @@ class Server:
         self.scheduler = Scheduler(self.llama, window=self.window)
         self.template = Template(
             self.llama.template,
-            lambda text, special: self.llama.tokenize(text, special=special),
+            self._tokens_of,
             bos=self.llama.bos,
             bos_text=self.llama.bos_text,
             eos_text=self.llama.eos_text,
         )
+        self._known: dict[tuple[str, bool], list[int]] = {}
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -81,6 +85,15 @@ class Server:
         self._socket.bind(endpoint)
         self.refused = 0
         """Frames that were no EN/1 requests."""
+
+    def _tokens_of(self, text: str, special: bool) -> list[int]:
+        """Token ids of a part; preambles and thoughts come again with every request of their thread."""
+        found = self._known.get((text, special))
+        if found is None:
+            if len(self._known) >= KNOWN_TEXTS:
+                self._known.clear()
+            found = self._known[text, special] = self.llama.tokenize(text, special=special)
+        return found
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Serve until `stopped()`; asked at least every 200 ms and after every decode."""
